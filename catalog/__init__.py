@@ -1,0 +1,1 @@
+"""What a pick is, and where it is kept."""

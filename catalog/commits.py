@@ -1,0 +1,233 @@
+"""Exactly once: attempts, and the one atomic commit per shard and candidate.
+
+Layout of a catalogue, every key written once and never changed:
+
+    tidepick.json                          schema and semantics version
+    candidates/<name>.json                 what a candidate's name stands for, for ever
+    weights/<sha256>/                      the weights themselves: model, model.json
+    runs/<run>/plan.json                   what was planned
+    runs/<run>/<invocation>.{start,end}.json
+    picks/candidate=/year=/month=/<shard>/<attempt>.parquet
+    commits/<shard>/<generation>.json      the commit: which attempt counts, and every outcome
+
+An attempt that no commit names does not exist for any reader. A commit is one conditional PUT, so
+of two workers at the same shard one wins whole, and a worker may die at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from catalog.errors import Refusal
+from catalog.schema import (
+    SCHEMA_VERSION,
+    SEMANTICS_VERSION,
+    Outcome,
+    StationDay,
+    TraceId,
+    digest,
+    utc_now,
+)
+from catalog.store import MissingObject, Store, fetch_all
+
+HEADER = "tidepick.json"
+
+
+class CatalogError(Refusal):
+    """A catalogue that is missing, of another version, or at odds with what is asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRecord:
+    """What a candidate's name stands for in a catalogue.
+
+    settings: everything beside the weights that changes picks. thresholds: the defaults that the
+    weights recommend, for queries; picks are stored from the floors in `settings`.
+    """
+
+    name: str
+    weights_sha256: str
+    source: str
+    settings: Mapping[str, Any]
+    thresholds: Mapping[str, float]
+    semantics: int = SEMANTICS_VERSION
+
+    @property
+    def identity(self) -> str:
+        return digest([self.weights_sha256, dict(self.settings), self.semantics])
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The outcome of one shard for one candidate, as committed.
+
+    files: path, rows, bytes, sha256 of each. inputs: URL -> ETag of all that was read, halo
+    included. coverage: one row per station-day, the columns of COVERAGE_SCHEMA but for candidate,
+    run, shard and generation.
+    """
+
+    shard: str
+    generation: int
+    candidate: str
+    weights_sha256: str
+    run: str
+    attempt: str
+    files: Sequence[Mapping[str, Any]]
+    inputs: Mapping[str, str]
+    coverage: Sequence[Mapping[str, Any]]
+    created: str
+
+    @property
+    def key(self) -> str:
+        return commit_key(self.shard, self.generation)
+
+    def station_days(self) -> Iterable[tuple[StationDay, Outcome]]:
+        for row in self.coverage:
+            trace = TraceId(row["network"], row["station"], row["location"], row["band"])
+            yield StationDay(trace, date.fromisoformat(row["day"])), Outcome(row["outcome"])
+
+    def to_json(self) -> bytes:
+        return _to_json(asdict(self))
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Commit:
+        return cls(**json.loads(body))
+
+
+def commit_key(shard: str, generation: int) -> str:
+    return f"commits/{shard}/{generation:06d}.json"
+
+
+def new_attempt() -> str:
+    return uuid.uuid4().hex
+
+
+def create_catalog(store: Store) -> None:
+    """Begin a catalogue, or check that the one there can be written by this version."""
+    header = {"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION}
+    if not store.create(HEADER, _to_json(header)):
+        check_catalog(store)
+
+
+def check_catalog(store: Store) -> None:
+    """Raises CatalogError where there is no catalogue, or one of another version."""
+    try:
+        body, _ = store.fetch(HEADER)
+    except MissingObject as error:
+        raise CatalogError(
+            f"catalog {store.url}: no catalogue there ({HEADER} is missing); check the path, or "
+            "make one with `tidepick run`"
+        ) from error
+    found = json.loads(body)
+    wanted = {"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION}
+    for name, version in wanted.items():
+        if found.get(name) != version:
+            raise CatalogError(
+                f"catalog {store.url}: {name} version {found.get(name)}, this tidepick writes "
+                f"{version}; use another catalogue, or the tidepick that made this one"
+            )
+
+
+def read_candidates(store: Store) -> dict[str, CandidateRecord]:
+    keys = [entry.key for entry in store.list("candidates/")]
+    records = [CandidateRecord(**json.loads(body)) for body in fetch_all(store, keys)]
+    return {record.name: record for record in records}
+
+
+def register_candidates(store: Store, records: Sequence[CandidateRecord]) -> None:
+    """Bind each name to its weights and settings, for ever.
+
+    Raises CatalogError if a name already stands for something else, or if another name already
+    stands for the same: the same shard would then be picked twice.
+    """
+    known = read_candidates(store)
+    for record in records:
+        for other in known.values():
+            if other.name != record.name and other.identity == record.identity:
+                raise CatalogError(
+                    f"candidate {record.name!r}: the same weights and settings are already "
+                    f"candidate {other.name!r} of {store.url}; use that name"
+                )
+        created = store.create(_candidate_key(record.name), _to_json(asdict(record)))
+        standing = record if created else _read_candidate(store, record.name)
+        if standing.identity != record.identity:
+            raise CatalogError(_clash(store, standing, record))
+        known[record.name] = record
+
+
+def _clash(store: Store, standing: CandidateRecord, record: CandidateRecord) -> str:
+    if standing.weights_sha256 != record.weights_sha256:
+        what = f"weights {standing.weights_sha256[:12]}, not {record.weights_sha256[:12]}"
+    else:
+        what = ", ".join(
+            f"{key} = {standing.settings.get(key)!r}, not {record.settings.get(key)!r}"
+            for key in sorted({*standing.settings, *record.settings})
+            if standing.settings.get(key) != record.settings.get(key)
+        )
+    return (
+        f"candidate {record.name!r} already stands for {what} in {store.url}; "
+        "give this candidate another name, or use another catalogue"
+    )
+
+
+def _candidate_key(name: str) -> str:
+    return f"candidates/{name}.json"
+
+
+def _read_candidate(store: Store, name: str) -> CandidateRecord:
+    return CandidateRecord(**json.loads(store.fetch(_candidate_key(name))[0]))
+
+
+def read_commits(store: Store) -> list[Commit]:
+    """Every commit, of every generation, sorted by key."""
+    keys = [entry.key for entry in store.list("commits/") if entry.key.endswith(".json")]
+    return [Commit.from_json(body) for body in fetch_all(store, keys)]
+
+
+def is_committed(store: Store, shard: str, generation: int) -> bool:
+    try:
+        store.fetch(commit_key(shard, generation))
+    except MissingObject:
+        return False
+    return True
+
+
+def commit(store: Store, record: Commit) -> bool:
+    """Publish one attempt. False: another attempt was first, and this one does not count."""
+    return store.create(record.key, record.to_json())
+
+
+def resolve(commits: Iterable[Commit]) -> dict[tuple[str, StationDay], Commit]:
+    """The one commit that speaks for each (candidate, station-day).
+
+    The highest generation, then the smallest key.
+    """
+    chosen: dict[tuple[str, StationDay], Commit] = {}
+    for record in sorted(commits, key=lambda c: (-c.generation, c.key)):
+        for station_day, _ in record.station_days():
+            chosen.setdefault((record.candidate, station_day), record)
+    return chosen
+
+
+def write_plan(store: Store, run: str, plan: Mapping[str, Any]) -> None:
+    """The plan of a run, immutable; the same plan again is no error."""
+    key = f"runs/{run}/plan.json"
+    if not store.create(key, _to_json(plan)):
+        raise CatalogError(f"{store.url_of(key)}: another plan under the same run id")
+
+
+def write_run_record(
+    store: Store, run: str, invocation: str, moment: str, facts: Mapping[str, Any]
+) -> None:
+    """What is known of one invocation of a run at its `start` or `end`."""
+    body = _to_json({"run": run, "invocation": invocation, "time": utc_now(), **facts})
+    store.create(f"runs/{run}/{invocation}.{moment}.json", body)
+
+
+def _to_json(value: object) -> bytes:
+    return (json.dumps(value, sort_keys=True, indent=1, default=dict) + "\n").encode()

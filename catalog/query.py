@@ -1,0 +1,207 @@
+"""Catalog: DuckDB views over what is committed, and nothing else.
+
+Views: `picks`, `coverage`, `runs`, `stations`, `candidates`. Macros: `picks_at(t)` gives the picks
+of SeisBench at threshold t for both phases, `picks_at2(p, s)` with one threshold a phase,
+`picks_default()` at the thresholds that each candidate's weights recommend.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from catalog.commits import (
+    Commit,
+    check_catalog,
+    read_candidates,
+    read_commits,
+    resolve,
+)
+from catalog.errors import Refusal
+from catalog.schema import COVERAGE_SCHEMA, PICK_SCHEMA, RUN_SCHEMA, STATION_SCHEMA
+from catalog.store import LocalStore, S3Options, Store, fetch_all, open_store
+
+_PARTITION = [("candidate", pa.string()), ("year", pa.int32()), ("month", pa.int32())]
+
+_MACROS = """
+CREATE MACRO picks_at2(p, s) AS TABLE
+    SELECT * FROM picks
+    WHERE probability >= CASE phase WHEN 'P' THEN p ELSE s END::FLOAT
+      AND saddle < (CASE phase WHEN 'P' THEN p ELSE s END::DOUBLE / 2)::FLOAT;
+CREATE MACRO picks_at(t) AS TABLE SELECT * FROM picks_at2(t, t);
+CREATE MACRO picks_default() AS TABLE
+    SELECT picks.* FROM picks JOIN candidates ON picks.candidate = candidates.candidate
+    WHERE probability >= CASE phase WHEN 'P' THEN P_threshold ELSE S_threshold END::FLOAT
+      AND saddle < (CASE phase WHEN 'P' THEN P_threshold ELSE S_threshold END / 2)::FLOAT;
+"""
+
+
+class Catalog:
+    """A catalogue as it stands now; open it again to see later commits.
+
+    url: a path or s3:// URL. Raises CatalogError where there is none.
+    """
+
+    def __init__(self, url: str, options: S3Options | None = None) -> None:
+        self.store = open_store(url, options)
+        check_catalog(self.store)
+        self.commits = read_commits(self.store)
+        self.connection = duckdb.connect()
+        self.connection.execute("SET TimeZone = 'UTC'")
+        if not isinstance(self.store, LocalStore):
+            self.connection.register_filesystem(self.store.filesystem())
+        self._create_views()
+
+    def sql(self, query: str) -> pa.Table:
+        """Run a query over the views. Raises duckdb.Error as DuckDB words it."""
+        return self.connection.sql(query).to_arrow_table()
+
+    def picks_at(self, threshold: float) -> pa.Table:
+        """The picks of SeisBench at a threshold, sorted; refused below a floor of any candidate."""
+        for record in read_candidates(self.store).values():
+            floor = max(record.settings["floors"].values())
+            if threshold < floor:
+                raise Refusal(
+                    f"threshold {threshold}: candidate {record.name!r} stores picks from {floor} on"
+                )
+        return self.sql(
+            f"SELECT * FROM picks_at({threshold!r}) "
+            "ORDER BY candidate, network, station, location, band, time, phase"
+        )
+
+    def _create_views(self) -> None:
+        chosen = resolve(self.commits)
+        coverage = coverage_table(self.commits, chosen)
+        for name, table in {
+            "coverage": coverage,
+            "runs": runs_table(self.store),
+            "candidates": candidates_table(self.store),
+        }.items():
+            self.connection.register(f"_{name}", table)
+            self.connection.execute(f"CREATE VIEW {name} AS SELECT * FROM _{name}")
+        self.connection.execute(
+            "CREATE VIEW stations AS SELECT network, station, location, band, min(day) AS "
+            f"{STATION_SCHEMA.names[4]}, max(day) AS last_day, count(DISTINCT day) AS station_days "
+            "FROM coverage GROUP BY ALL ORDER BY ALL"
+        )
+        self.connection.execute(f"CREATE VIEW picks AS {self._picks_query(chosen)}")
+        self.connection.execute(_MACROS)
+
+    def _picks_query(self, chosen: dict[Any, Commit]) -> str:
+        """Committed files; where a later commit took over some of their days, without those."""
+        standing: dict[str, int] = {}
+        for record in chosen.values():
+            standing[record.key] = standing.get(record.key, 0) + 1
+        whole: list[Mapping[str, Any]] = []
+        partial: list[Mapping[str, Any]] = []
+        for record in self.commits:
+            if record.files and record.key in standing:
+                intact = standing[record.key] == len(record.coverage)
+                (whole if intact else partial).extend(record.files)
+        columns = ", ".join(f'"{name}"' for name in PICK_SCHEMA.names)  # offset is reserved
+        order = f"candidate, year, month, {columns}"
+        parts = []
+        if whole:
+            parts.append(f"SELECT {order} FROM {self._scan(whole)}")
+        if partial:
+            keep = (
+                "SELECT 1 FROM coverage c WHERE (c.candidate, c.network, c.station, c.location, "
+                "c.band, c.shard, c.day) = (p.candidate, p.network, p.station, p.location, p.band, "
+                "p.shard, p.time::DATE)"
+            )
+            parts.append(f"SELECT {order} FROM {self._scan(partial)} p WHERE EXISTS ({keep})")
+        if not parts:
+            schema = pa.schema([pa.field(*part) for part in _PARTITION] + list(PICK_SCHEMA))
+            self.connection.register("_no_picks", schema.empty_table())
+            parts.append(f"SELECT {order} FROM _no_picks")
+        return " UNION ALL ".join(parts)
+
+    def _scan(self, files: Iterable[Any]) -> str:
+        paths = ", ".join(_literal(_escape(self.store.url_of(f["path"]))) for f in files)
+        types = "{'candidate': VARCHAR, 'year': INTEGER, 'month': INTEGER}"
+        return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {types})"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _escape(path: str) -> str:
+    """DuckDB reads *, ? and [ in a path as a pattern."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+
+
+def coverage_table(commits: Sequence[Commit], chosen: dict[Any, Commit]) -> pa.Table:
+    """COVERAGE_SCHEMA: one row per candidate and station-day, from the commit that counts."""
+    rows = []
+    for record in commits:
+        shared = {
+            "candidate": record.candidate,
+            "run": record.run,
+            "shard": record.shard,
+            "generation": record.generation,
+        }
+        for (station_day, _), row in zip(record.station_days(), record.coverage, strict=True):
+            if chosen[record.candidate, station_day] is record:
+                rows.append({**row, **shared, "day": date.fromisoformat(row["day"])})
+    table = pa.Table.from_pylist(rows, schema=COVERAGE_SCHEMA)
+    order = ("candidate", "network", "station", "location", "band", "day")
+    return table.sort_by([(name, "ascending") for name in order])
+
+
+def runs_table(store: Store) -> pa.Table:
+    """RUN_SCHEMA: one row per invocation of every run."""
+    keys = [e.key for e in store.list("runs/") if e.key.endswith((".start.json", ".end.json"))]
+    starts: dict[str, dict[str, Any]] = {}
+    ends: dict[str, dict[str, Any]] = {}
+    for key, body in zip(keys, fetch_all(store, keys), strict=True):
+        record = json.loads(body)
+        (starts if key.endswith(".start.json") else ends)[record["invocation"]] = record
+    rows = [
+        {
+            "run": start["run"],
+            "invocation": invocation,
+            "started": start["time"],
+            "ended": ends.get(invocation, {}).get("time"),
+            "state": ends.get(invocation, {}).get("state", "running"),
+            "engine": start["engine"],
+            "station_days": start["station_days"],
+            **{
+                name: json.dumps(start[name], sort_keys=True)
+                for name in ("campaign", "candidates", "versions", "machine")
+            },
+        }
+        for invocation, start in sorted(starts.items(), key=lambda item: item[1]["time"])
+    ]
+    for row in rows:
+        for name in ("started", "ended"):
+            row[name] = datetime.fromisoformat(row[name]) if row[name] else None
+    return pa.Table.from_pylist(rows, schema=RUN_SCHEMA)
+
+
+def candidates_table(store: Store) -> pa.Table:
+    """Every candidate of the catalogue, with floors and recommended thresholds."""
+    rows = [
+        {
+            "candidate": record.name,
+            "weights_sha256": record.weights_sha256,
+            "source": record.source,
+            "P_floor": record.settings["floors"]["P"],
+            "S_floor": record.settings["floors"]["S"],
+            "P_threshold": record.thresholds["P"],
+            "S_threshold": record.thresholds["S"],
+            "settings": json.dumps(dict(record.settings), sort_keys=True),
+        }
+        for record in read_candidates(store).values()
+    ]
+    schema = pa.schema(
+        [("candidate", pa.string()), ("weights_sha256", pa.string()), ("source", pa.string())]
+        + [(name, pa.float64()) for name in ("P_floor", "S_floor", "P_threshold", "S_threshold")]
+        + [("settings", pa.string())]
+    )
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -1,0 +1,264 @@
+"""What a pick is: traces, station-days, shards, outcomes, and every column of every table.
+
+This is the only place that names columns. Times are int64 nanoseconds since the Unix epoch, UTC;
+days are UTC days.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Layout of the catalogue; a catalogue of another layout is refused."""
+
+SEMANTICS_VERSION = 1
+"""Meaning of a pick: windows, stacking, peaks. It is part of every shard's identity."""
+
+DAY_NS = 86_400_000_000_000
+EPOCH = date(1970, 1, 1)
+
+_CODE = re.compile(r"[A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class TraceId:
+    """The components of one instrument: network, station, location and band (`HH`, `EH`...)."""
+
+    network: str
+    station: str
+    location: str
+    band: str
+
+    def __post_init__(self) -> None:
+        for code in (self.network, self.station, self.location, self.band):
+            if not _CODE.fullmatch(code):
+                raise ValueError(f"trace code {code!r}: use letters, digits, '-' and '_' only")
+
+    @classmethod
+    def parse(cls, text: str) -> TraceId:
+        """`NET.STA.LOC.BAND`, the inverse of `str`."""
+        codes = text.split(".")
+        if len(codes) != 4:
+            raise ValueError(f"trace {text!r}: write it as NET.STA.LOC.BAND")
+        return cls(*codes)
+
+    def __str__(self) -> str:
+        return f"{self.network}.{self.station}.{self.location}.{self.band}"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class StationDay:
+    """One trace over one UTC day."""
+
+    trace: TraceId
+    day: date
+
+    @property
+    def start_ns(self) -> int:
+        return day_start_ns(self.day)
+
+    @property
+    def end_ns(self) -> int:
+        return day_start_ns(self.day) + DAY_NS
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Shard:
+    """The unit of work: every day of [start, end) of every trace, inside one calendar month."""
+
+    traces: tuple[TraceId, ...]
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        if not self.traces or list(self.traces) != sorted(set(self.traces)):
+            raise ValueError("shard: traces must be sorted, distinct and at least one")
+        if self.end <= self.start:
+            raise ValueError(f"shard: end {self.end} is not after start {self.start}")
+        last = self.end - timedelta(days=1)
+        if (last.year, last.month) != (self.start.year, self.start.month):
+            raise ValueError(f"shard: {self.start}..{last} crosses a month")
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        return tuple(days_between(self.start, self.end))
+
+    @property
+    def station_days(self) -> tuple[StationDay, ...]:
+        return tuple(StationDay(trace, day) for trace in self.traces for day in self.days)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "traces": [str(trace) for trace in self.traces],
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+        }
+
+
+class Outcome(StrEnum):
+    """How a planned station-day ended. Every one ends with exactly one of these."""
+
+    PICKED = "picked"  # the network ran over it; there may be zero picks
+    NO_DATA = "no_data"  # the archive holds nothing for it
+    TOO_SHORT = "too_short"  # no stretch as long as one window
+    DEAD = "dead"  # every component is constant
+    WRONG_RATE = "wrong_rate"  # not the model's sampling rate
+    BAD_FORMAT = "bad_format"  # the objects hold no readable waveform
+    ACCESS_DENIED = "access_denied"  # the store refused
+    FAILED = "failed"  # given up after bounded attempts; `detail` says why
+
+
+PHASES = ("P", "S")
+COMPONENTS = "ZNE"
+"""Order of the rows of every waveform array."""
+
+
+class Flag:
+    """Bits of the column `flags`, of a pick (at its peak) or of a station-day (any)."""
+
+    CONFLICT = 1  # overlapping records disagreed; the samples were masked
+    SALVAGED = 2  # some records of the object could not be read and were skipped
+    NOT_FINITE = 4  # NaN or Inf samples were masked
+    DEAD_COMPONENT = 8  # at least one component is constant over the day
+    TRUNCATED = 16  # an object ended inside a record
+    OTHER_RATE = 32  # part of the day has another sampling rate and was left out
+
+
+_text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)
+
+PICK_SCHEMA = pa.schema(
+    [
+        ("network", _text),
+        ("station", _text),
+        ("location", _text),
+        ("band", _text),
+        ("phase", _text),
+        ("time", pa.timestamp("ns", tz="UTC")),  # the grid sample of the peak
+        ("offset_ns", pa.int32()),  # true sample time minus `time`, from the record of the peak
+        ("probability", pa.float32()),
+        ("saddle", pa.float32()),  # see workers/peaks.py
+        ("onset", pa.int32()),  # ms from the peak to the start of its run at the floor, <= 0
+        ("offset", pa.int32()),  # ms from the peak to the end of its run at the floor, >= 0
+        ("amplitude", pa.float32()),  # see workers/amplitude.py; the unit of the data
+        ("noise_amplitude", pa.float32()),
+        ("n_components", pa.uint8()),  # components with live data at the peak
+        ("flags", pa.uint16()),
+        ("run", _text),
+        ("shard", _text),
+    ]
+)
+"""A file of picks; its partition `candidate=/year=/month=` adds those three columns."""
+
+PICK_ORDER = ("network", "station", "location", "band", "time", "phase")
+
+COVERAGE_SCHEMA = pa.schema(
+    [
+        ("candidate", _text),
+        ("network", _text),
+        ("station", _text),
+        ("location", _text),
+        ("band", _text),
+        ("day", pa.date32()),
+        ("outcome", _text),
+        ("detail", pa.string()),  # why, in words; empty where the outcome says it all
+        ("picks", pa.int64()),
+        ("seconds", pa.float64()),  # of data inside the day, any component
+        ("segments", pa.int32()),  # contiguous stretches inside the day
+        ("n_components", pa.uint8()),  # live components
+        ("sampling_rate", pa.float64()),  # Hz, of the data; 0 where there is none
+        ("saturated", pa.int32()),  # runs over 60 s, which give no pick (workers/peaks.py)
+        ("flags", pa.uint16()),
+        ("run", _text),
+        ("shard", _text),
+        ("generation", pa.int32()),
+    ]
+)
+
+RUN_SCHEMA = pa.schema(
+    [
+        ("run", pa.string()),
+        ("invocation", pa.string()),
+        ("started", pa.timestamp("us", tz="UTC")),
+        ("ended", pa.timestamp("us", tz="UTC")),
+        ("state", pa.string()),  # running (or killed), complete, incomplete, interrupted
+        ("campaign", pa.string()),  # the campaign as json
+        ("candidates", pa.string()),  # name -> weights sha256, settings, default thresholds; json
+        ("engine", pa.string()),
+        ("versions", pa.string()),  # json
+        ("machine", pa.string()),  # json: host class, CPUs, GPUs
+        ("station_days", pa.int64()),
+    ]
+)
+
+ARRIVAL_SCHEMA = pa.schema(
+    [
+        ("network", pa.string()),
+        ("station", pa.string()),
+        ("location", pa.string()),
+        ("phase", pa.string()),
+        ("time", pa.timestamp("ns", tz="UTC")),
+        ("event", pa.string()),
+    ]
+)
+"""Reference arrivals (analysts' or planted), the truth that picks are judged by."""
+
+STATION_SCHEMA = pa.schema(
+    [
+        ("network", _text),
+        ("station", _text),
+        ("location", _text),
+        ("band", _text),
+        ("first_day", pa.date32()),
+        ("last_day", pa.date32()),
+        ("station_days", pa.int64()),
+    ]
+)
+
+
+def day_start_ns(day: date) -> int:
+    return (day - EPOCH).days * DAY_NS
+
+
+def day_of(ns: int) -> date:
+    """The UTC day that holds a time."""
+    return EPOCH + timedelta(days=ns // DAY_NS)
+
+
+def days_between(start: date, end: date) -> Iterator[date]:
+    """Days of the half-open range [start, end)."""
+    for offset in range((end - start).days):
+        yield start + timedelta(days=offset)
+
+
+def digest(value: object) -> str:
+    """128 bits of SHA-256 over canonical JSON, in hex: the source of every identity."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def shard_id(shard: Shard, weights_sha256: str, settings: Mapping[str, object]) -> str:
+    """Identity of one shard for one candidate: what changes its picks, and nothing else.
+
+    `settings` is the configuration that changes picks (engine, floors, stacking, blinding...).
+    Not in it: the version of the code, the objects' ETags, the run, the other candidates.
+    """
+    return digest(
+        {
+            "shard": shard.to_json(),
+            "weights": weights_sha256,
+            "settings": dict(settings),
+            "semantics": SEMANTICS_VERSION,
+        }
+    )
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,318 @@
+"""URL -> object store: read, list, and the conditional put that commits rest on.
+
+The only module that touches storage. A store is a local directory or an S3 prefix; both offer the
+same few verbs, so that archives and catalogues never ask where they are.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+from fsspec.asyn import sync
+
+from catalog.errors import Refusal
+
+ATTEMPTS = 6
+"""Tries of one request before a passing fault is passed on."""
+
+
+class StoreError(OSError):
+    """A store refused or could not serve; the message names the URL and the fix."""
+
+
+class MissingObject(StoreError):
+    """The object does not exist (404)."""
+
+
+class AccessDenied(StoreError):
+    """The store knows the request and refuses it (403)."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer after bounded, backed-off tries (429, 5xx, network)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object of a listing: its key below the store's root, bytes, and ETag."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class Store(Protocol):
+    """Objects below one root. Keys are relative, with `/`, and never begin with it."""
+
+    url: str
+
+    def url_of(self, key: str) -> str: ...
+
+    def fetch(self, key: str) -> tuple[bytes, str]:
+        """Body and ETag, complete. Raises MissingObject, AccessDenied, StoreUnavailable."""
+        ...
+
+    def create(self, key: str, body: bytes) -> bool:
+        """Put if absent, durably. True: it is there and its body is ours; False: it is another's.
+
+        Exactly one of many concurrent callers with different bodies gets True. A lost reply is
+        settled by reading the object back.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        """Every object whose key begins with `prefix`, sorted by key; none is not an error."""
+        ...
+
+    def filesystem(self) -> Any:
+        """The fsspec file system under it, for zarr and DuckDB."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """How to reach a bucket. Credentials come from the environment or the instance, never here."""
+
+    anonymous: bool = False
+    endpoint_url: str | None = None
+    region: str | None = None
+
+
+def open_store(url: str, options: S3Options | None = None) -> Store:
+    """A store for a path, `file://` or `s3://bucket/prefix` URL."""
+    if url.startswith("s3://"):
+        return S3Store(url, options or S3Options())
+    if url.startswith("file://"):
+        return LocalStore(url.removeprefix("file://"))
+    if "://" in url:
+        raise Refusal(f"store {url!r}: use a path or an s3:// URL")
+    return LocalStore(url)
+
+
+def fetch_all(store: Store, keys: Sequence[str], threads: int = 32) -> list[bytes]:
+    """Bodies of many small objects, in order, fetched concurrently."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [body for body, _ in pool.map(store.fetch, keys)]
+
+
+class LocalStore:
+    """A directory. Commits are `os.link` of a synced temporary file: atomic and never empty."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.url = str(self.root)
+
+    def url_of(self, key: str) -> str:
+        return str(self.root / key)
+
+    def fetch(self, key: str) -> tuple[bytes, str]:
+        path = self.root / key
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                return file.read(), _local_etag(status)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise MissingObject(errno.ENOENT, f"no such file: {path}") from error
+        except PermissionError as error:
+            raise AccessDenied(errno.EACCES, f"not readable: {path}") from error
+
+    def create(self, key: str, body: bytes) -> bool:
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+        try:
+            with temporary.open("xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return path.read_bytes() == body
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        top = self.root / prefix if prefix.endswith("/") or not prefix else self.root
+        if prefix and not prefix.endswith("/"):
+            top = (self.root / prefix).parent
+        found: list[Listed] = []
+        for folder, _, names in os.walk(top, onerror=_raise_unless_missing, followlinks=True):
+            for name in names:
+                path = Path(folder) / name
+                key = path.relative_to(self.root).as_posix()
+                if name.startswith(".") or not key.startswith(prefix):
+                    continue
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue  # removed while listing
+                found.append(Listed(key, status.st_size, _local_etag(status)))
+        yield from sorted(found, key=lambda entry: entry.key)
+
+    def filesystem(self) -> Any:
+        return fsspec.filesystem("file")
+
+
+class S3Store:
+    """A prefix of a bucket, through s3fs."""
+
+    def __init__(self, url: str, options: S3Options) -> None:
+        import s3fs
+
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise Refusal(f"store {url!r}: name a bucket, s3://bucket/prefix")
+        self.bucket = bucket
+        self.prefix = prefix.strip("/")
+        self.url = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self._fs = s3fs.S3FileSystem(
+            anon=options.anonymous,
+            endpoint_url=options.endpoint_url,
+            client_kwargs={"region_name": options.region} if options.region else {},
+            config_kwargs={
+                "retries": {"mode": "standard", "max_attempts": 2},
+                "connect_timeout": 10,
+                "read_timeout": 60,
+            },
+            use_listings_cache=False,
+        )
+
+    def url_of(self, key: str) -> str:
+        return f"s3://{self.bucket}/{self._key(key)}"
+
+    def fetch(self, key: str) -> tuple[bytes, str]:
+        def get() -> tuple[bytes, str]:
+            body, announced, etag = sync(self._fs.loop, self._get, self._key(key))
+            if len(body) != announced:
+                raise OSError(errno.EIO, f"{len(body)} of {announced} bytes arrived")
+            return body, etag
+
+        body, etag = self._tried(get, key)
+        return body, etag
+
+    def create(self, key: str, body: bytes) -> bool:
+        def put() -> bool:
+            sync(
+                self._fs.loop,
+                self._fs._call_s3,
+                "put_object",
+                Bucket=self.bucket,
+                Key=self._key(key),
+                Body=body,
+                IfNoneMatch="*",
+            )
+            return True
+
+        try:
+            return bool(self._tried(put, key))
+        except _Taken:
+            return self.fetch(key)[0] == body
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        for page in self._tried(lambda: sync(self._fs.loop, self._pages, prefix), prefix):
+            for entry in page:
+                key = entry["Key"].removeprefix(self.prefix).lstrip("/")
+                yield Listed(key, int(entry["Size"]), entry["ETag"].strip('"'))
+
+    def filesystem(self) -> Any:
+        return self._fs
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    async def _get(self, key: str) -> tuple[bytes, int, str]:
+        reply = await self._fs._call_s3("get_object", Bucket=self.bucket, Key=key)
+        async with reply["Body"] as stream:
+            body = await stream.read()
+        return body, int(reply["ContentLength"]), reply["ETag"].strip('"')
+
+    async def _pages(self, prefix: str) -> Sequence[Sequence[dict[str, Any]]]:
+        client = await self._fs.set_session()
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self._key(prefix)
+        )
+        return [page.get("Contents", []) async for page in pages]
+
+    def _tried(self, request: Any, key: str) -> Any:
+        """The request's result; refusals at once, passing faults after backed-off retries."""
+        from aiohttp import ClientError as NetworkError
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        url = self.url_of(key)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return request()
+            except FileNotFoundError as error:
+                raise MissingObject(errno.ENOENT, f"no such object: {url}") from error
+            except FileExistsError as error:
+                raise _Taken from error
+            except PermissionError as error:
+                raise AccessDenied(
+                    errno.EACCES,
+                    f"access denied: {url}; check the credentials, the region and the bucket's "
+                    "policy, or set anonymous = true for an open bucket",
+                ) from error
+            except (OSError, ClientError, BotoCoreError, NetworkError, TimeoutError) as error:
+                if _precondition_failed(error):
+                    raise _Taken from error
+                if attempt == ATTEMPTS or not _passing(error):
+                    raise StoreUnavailable(
+                        errno.EIO, f"{url}: {type(error).__name__}: {error}"
+                    ) from error
+            time.sleep(min(8.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
+        raise AssertionError("unreachable")
+
+
+class _Taken(Exception):
+    """A conditional put found the key taken (412)."""
+
+
+def _status(error: BaseException) -> int | None:
+    """HTTP status of a botocore error, also where s3fs has wrapped it in an OSError."""
+    for link in (error, error.__cause__, error.__context__):
+        response = getattr(link, "response", None)
+        if isinstance(response, dict):
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return int(status) if status is not None else None
+    return None
+
+
+def _precondition_failed(error: BaseException) -> bool:
+    return _status(error) == 412
+
+
+def _passing(error: BaseException) -> bool:
+    """Worth another try: no HTTP answer at all, a conflict (409), throttling, or a server fault."""
+    status = _status(error)
+    return status is None or status in (409, 429) or status >= 500
+
+
+def _local_etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise AccessDenied(error.errno, f"cannot list {error.filename}: {error.strerror}")

@@ -1,0 +1,1 @@
+"""Are the picks right? Tables in, tables and figures out."""

@@ -1,0 +1,1 @@
+"""What an evaluation found, for a reader: figures and terminal tables."""

@@ -1,0 +1,239 @@
+"""campaign.toml -> Campaign: read, checked, and nothing unknown let through."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from catalog.errors import Refusal
+from catalog.store import S3Options
+from workers.archives import ArchiveConfig
+
+EXAMPLE = "see `tidepick run --help`"
+
+
+class CampaignError(Refusal):
+    """A campaign that cannot be run; the message names the file, the field and the fix."""
+
+
+def _midnight(value: object) -> object:
+    """Days only: a catalogue's coverage is kept by UTC day."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r}: write a day as 2022-02-06") from error
+    if isinstance(value, datetime):
+        if value.utcoffset() or (value.hour, value.minute, value.second, value.microsecond) != (
+            0,
+            0,
+            0,
+            0,
+        ):
+            raise ValueError(f"{value}: give whole UTC days, such as 2022-02-06")
+        return value.date()
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_midnight)]
+Floor = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Select(_Table):
+    """Which station-days: NET.STA[.LOC[.BAND]] globs (or a file of them), [start, end)."""
+
+    stations: list[str] | str
+    start: Day
+    end: Day
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Select:
+        if self.end <= self.start:
+            raise ValueError(
+                f"end {self.end} is not after start {self.start}; the range is half-open, so one "
+                "day needs the day after it as its end"
+            )
+        return self
+
+
+class CandidateConfig(_Table):
+    """A named weight set and the floors from which its picks are stored."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    weights: str = Field(min_length=1)
+    P_threshold: Floor = 0.1
+    S_threshold: Floor = 0.1
+    stacking: Literal["avg", "max"] | None = None
+    blinding: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _blinding_fits(self) -> CandidateConfig:
+        if self.blinding and (min(self.blinding) < 0 or sum(self.blinding) > 1500):
+            raise ValueError("blinding is two counts >= 0, together at most 1500 samples")
+        return self
+
+
+class Compute(_Table):
+    """How the work is spread. Nothing here but the engine changes picks."""
+
+    engine: Literal["auto", "exact", "fast", "fp16"] = "auto"
+    workers: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(1, gt=0)
+    gpus_per_worker: float = Field(0, ge=0)
+    station_days_per_shard: int = Field(32, ge=1)
+    max_attempts: int = Field(3, ge=1)
+    price_per_hour: float | None = Field(None, ge=0)
+
+    @property
+    def resolved_engine(self) -> str:
+        if self.engine != "auto":
+            return self.engine
+        return "fp16" if self.gpus_per_worker else "fast"
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus_per_worker else "cpu"
+
+    @model_validator(mode="after")
+    def _half_needs_gpu(self) -> Compute:
+        if self.engine == "fp16" and not self.gpus_per_worker:
+            raise ValueError("engine fp16 needs gpus_per_worker > 0; on CPUs use fast or exact")
+        return self
+
+
+class Campaign(_Table):
+    """One campaign file, whole."""
+
+    name: str = Field(min_length=1)
+    catalog: str = Field(min_length=1)
+    catalog_endpoint_url: str | None = None
+    archive: ArchiveConfig
+    select: Select
+    candidate: list[CandidateConfig] = Field(min_length=1)
+    compute: Compute = Compute()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Campaign:
+        names = [candidate.name for candidate in self.candidate]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"candidate.name {name!r} stands twice; names must differ")
+        return self
+
+    @property
+    def catalog_options(self) -> S3Options:
+        return S3Options(endpoint_url=self.catalog_endpoint_url)
+
+
+def load_campaign(path: Path) -> Campaign:
+    """A campaign file, with its relative paths taken from the file's own folder.
+
+    Raises CampaignError in one line: a missing file, broken TOML, unknown or unfit fields.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CampaignError(f"campaign {path}: no such file") from error
+    except IsADirectoryError as error:
+        raise CampaignError(f"campaign {path}: a folder; name the .toml file in it") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CampaignError(f"campaign {path}: not valid TOML: {error}") from error
+    try:
+        campaign = Campaign.model_validate(document)
+    except ValidationError as error:
+        raise CampaignError(f"campaign {path}: {_explained(error)}") from error
+    return _anchored(campaign, path.absolute().parent)
+
+
+def _explained(error: ValidationError) -> str:
+    """Every complaint in one line, each with its field."""
+    return "; ".join(_complaint(entry["loc"], entry) for entry in error.errors())
+
+
+def _complaint(location: tuple[int | str, ...], entry: Any) -> str:
+    field = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in location))
+    kind = entry["type"]
+    if kind == "extra_forbidden":
+        table = field.rpartition(".")[0]
+        known = ", ".join(_fields(location[:-1]))
+        return f"{field}: unknown key; {f'[{table}]' if table else 'the campaign'} has {known}"
+    if kind == "missing":
+        return f"{field}: missing; {EXAMPLE}"
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    if kind == "value_error":
+        return ": ".join(part for part in (field, message) if part)
+    return f"{field}: {message}, not {entry['input']!r}"
+
+
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    tables: dict[str, type[BaseModel]] = {
+        "archive": ArchiveConfig,
+        "select": Select,
+        "candidate": CandidateConfig,
+        "compute": Compute,
+    }
+    model = tables.get(str(location[0]), Campaign) if location else Campaign
+    return sorted(model.model_fields)
+
+
+def _anchored(campaign: Campaign, base: Path) -> Campaign:
+    def anchor(path: str) -> str:
+        if "://" in path or Path(path).expanduser().is_absolute():
+            return path
+        return str(base / path)
+
+    select = campaign.select
+    if isinstance(select.stations, str):
+        listed = read_stations(Path(anchor(select.stations)))
+        select = select.model_copy(update={"stations": listed})
+    candidates = [
+        candidate
+        if re.match(r"(builtin|seisbench):", candidate.weights)
+        else candidate.model_copy(update={"weights": anchor(candidate.weights)})
+        for candidate in campaign.candidate
+    ]
+    return campaign.model_copy(
+        update={
+            "catalog": anchor(campaign.catalog),
+            "archive": campaign.archive.model_copy(update={"root": anchor(campaign.archive.root)}),
+            "select": select,
+            "candidate": candidates,
+        }
+    )
+
+
+def read_stations(path: Path) -> list[str]:
+    """Globs from a file: one a line, or a csv whose header has `network` and `station`."""
+    import csv
+
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise CampaignError(f"select.stations {path}: {error.strerror}") from error
+    lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if lines and {"network", "station"} <= set(lines[0].lower().split(",")):
+        lines[0] = lines[0].lower()
+        rows = csv.DictReader(lines)
+        return sorted(
+            {
+                ".".join(
+                    [
+                        row["network"],
+                        row["station"],
+                        row.get("location") or "*",
+                        row.get("band") or "*",
+                    ]
+                )
+                for row in rows
+            }
+        )
+    return lines

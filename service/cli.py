@@ -1,0 +1,330 @@
+"""tidepick: the command line. Every command takes --json, and exits non-zero on failure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+OK, INCOMPLETE, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+CAMPAIGN = """
+A campaign file:
+
+  name = "cascadia-2022"
+  catalog = "s3://bucket/cascadia"     # or a path
+  [archive]
+  kind = "sds"                         # sds, files or zarr
+  root = "s3://bucket/archive"         # or a path
+  [select]
+  stations = ["UW.*", "PB.B204"]       # NET.STA[.LOC[.BAND]] globs
+  start = 2022-02-06                   # half-open [start, end), UTC days
+  end = 2022-02-07
+  [[candidate]]
+  name = "original"
+  weights = "original.safetensors"     # or "seisbench:jma_wc", "builtin:synthetic"
+  P_threshold = 0.1                    # the floor from which picks are stored
+  S_threshold = 0.1
+  [compute]
+  engine = "auto"                      # exact, fast, fp16
+  workers = 2
+  gpus_per_worker = 0
+
+Relative paths start at the campaign file's folder.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    out = Console(soft_wrap=options.json)
+    try:
+        return int(options.command(options, out))
+    except _refusals() as error:
+        message = " ".join(str(getattr(error, "strerror", None) or error).split())
+        if options.json:
+            print(json.dumps({"error": message}))
+        else:
+            print(f"tidepick: {message}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("tidepick: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What a user can mend: told in one line, without a traceback."""
+    import duckdb
+
+    from catalog.errors import Refusal
+    from catalog.store import StoreError
+
+    return (Refusal, StoreError, duckdb.Error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tidepick", description="Cloud-scale batch phase picking, with an honest scoreboard."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(
+        name: str, call: Callable[..., int], summary: str, example: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=example,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.add_argument("--json", action="store_true", help="print JSON for machines")
+        sub.set_defaults(command=call)
+        return sub
+
+    demo = command(
+        "demo",
+        _demo,
+        "Synthetic station-days, two candidates, picks, scores: no network, about two minutes.",
+        "example:\n  tidepick demo --out tidepick-demo",
+    )
+    demo.add_argument("--out", type=Path, default=Path("tidepick-demo"), help="a folder of its own")
+    demo.add_argument("--seed", type=int, default=0, help="of the synthetic earthquakes")
+
+    plan = command(
+        "plan",
+        _plan,
+        "What a campaign would do: stations, station-days, bytes, time; nothing is spent.",
+        "example:\n  tidepick plan campaign.toml\n" + CAMPAIGN,
+    )
+    plan.add_argument("campaign", type=Path)
+
+    run = command(
+        "run",
+        _run,
+        "Pick a campaign; what is committed already is not done again.",
+        "example:\n  tidepick run campaign.toml\n"
+        "  tidepick run campaign.toml --retry failed,no_data\n" + CAMPAIGN,
+    )
+    run.add_argument("campaign", type=Path)
+    run.add_argument("--address", help="a Ray cluster to join (auto, HOST:6379); else a local Ray")
+    run.add_argument("--retry", default="", help="outcomes to try again: failed,access_denied,...")
+
+    submit = command(
+        "submit",
+        _submit,
+        "Run a campaign as a Ray job on a cluster.",
+        "example:\n  tidepick submit campaign.toml --address http://127.0.0.1:8265",
+    )
+    submit.add_argument("campaign", type=Path)
+    submit.add_argument("--address", required=True, help="the Ray dashboard, http://HEAD:8265")
+    submit.add_argument("--no-wait", action="store_true", help="return once it is submitted")
+
+    status = command(
+        "status",
+        _status,
+        "What a catalogue covers: outcomes by candidate, and what failed and why.",
+        "example:\n  tidepick status s3://bucket/cascadia",
+    )
+    status.add_argument("catalog")
+
+    query = command(
+        "query",
+        _query,
+        "SQL over the committed picks; views picks, coverage, runs, stations, candidates.",
+        "example:\n  tidepick query catalog "
+        '"SELECT station, phase, count(*) FROM picks_at(0.3) GROUP BY ALL"\n\n'
+        "picks_at(t) gives SeisBench's picks at threshold t; picks_at2(p, s) one a phase;\n"
+        "picks_default() those at the thresholds that the weights recommend.",
+    )
+    query.add_argument("catalog")
+    query.add_argument("sql")
+    query.add_argument("--output", type=Path, help="write all rows to a .parquet or .csv file")
+    query.add_argument("--rows", type=int, default=50, help="rows to print (default 50)")
+
+    ingest = command(
+        "ingest",
+        _ingest,
+        "miniSEED (or anything obspy reads) -> Zarr v3, one shard object a station-day.",
+        "example:\n  tidepick ingest /data/sds s3://bucket/zarr --kind sds "
+        "--start 2022-02-06 --end 2022-02-07",
+    )
+    ingest.add_argument("source")
+    ingest.add_argument("destination")
+    ingest.add_argument("--kind", choices=("sds", "files"), default="sds", help="of the source")
+    ingest.add_argument("--pattern", default="**/*", help="of files: a glob below the source")
+    ingest.add_argument("--start", type=date.fromisoformat, required=True, help="first day")
+    ingest.add_argument("--end", type=date.fromisoformat, required=True, help="day after the last")
+    ingest.add_argument("--stations", default="*.*", help="comma-separated NET.STA[.LOC[.BAND]]")
+    return parser
+
+
+def _demo(options: argparse.Namespace, out: Console) -> int:
+    from service.demo import demo
+
+    return demo(options.out, options.seed, out, as_json=options.json)
+
+
+def _plan(options: argparse.Namespace, out: Console) -> int:
+    from service.campaign import load_campaign
+    from service.plan import CPU_SECONDS, make_plan
+    from service.prepare import candidate_weights
+
+    campaign = load_campaign(options.campaign)
+    for config in campaign.candidate:
+        candidate_weights(config)
+    plan = make_plan(campaign)
+    compute = campaign.compute
+    hours = plan.station_days * len(campaign.candidate) * CPU_SECONDS / compute.workers / 3600
+    facts: dict[str, Any] = {
+        "campaign": campaign.name,
+        "traces": len(plan.traces),
+        "candidates": len(campaign.candidate),
+        "station_days": plan.station_days,
+        "station_days_held": len(plan.sizes),
+        "hit_rate": round(len(plan.sizes) / plan.station_days, 4),
+        "bytes": sum(plan.sizes.values()),
+        "shards": len(plan.shards),
+        "unmatched": list(plan.unmatched),
+        "estimated_hours_on_cpus": round(hours, 3),
+        "estimated_cost": round(hours * compute.price_per_hour, 2)
+        if compute.price_per_hour is not None
+        else None,
+    }
+    _show(out, options.json, "plan", facts)
+    return OK
+
+
+def _run(options: argparse.Namespace, out: Console) -> int:
+    from catalog.errors import Refusal
+    from catalog.schema import Outcome
+    from service.campaign import load_campaign
+    from service.prepare import prepare
+    from service.run import run
+
+    retry = set()
+    for word in filter(None, options.retry.split(",")):
+        if word not in set(Outcome):
+            raise Refusal(f"--retry {word!r}: use {', '.join(Outcome)}")
+        retry.add(Outcome(word))
+    campaign = load_campaign(options.campaign)
+    prepared = prepare(campaign)
+    for pattern in prepared.plan.unmatched:
+        print(f"tidepick: select.stations {pattern!r} matches nothing held", file=sys.stderr)
+    console = Console(stderr=True) if options.json else out
+    summary = run(prepared, console, options.address, frozenset(retry))
+    facts = {
+        "run": summary.run,
+        "state": summary.state,
+        "catalog": campaign.catalog,
+        "planned": summary.planned,
+        "already_committed": summary.already,
+        "done_now": summary.done,
+        "left": summary.left,
+        "picks": summary.picks,
+        "seconds": round(summary.seconds, 1),
+        "outcomes": dict(summary.outcomes),
+        "failures": summary.failures,
+    }
+    _show(out, options.json, f"run of {campaign.name}", facts)
+    if summary.state == "interrupted":
+        print("tidepick: interrupted; run the same command to go on", file=sys.stderr)
+        return INTERRUPTED
+    return OK if not summary.left and not summary.failures else INCOMPLETE
+
+
+def _submit(options: argparse.Namespace, out: Console) -> int:
+    from service.campaign import load_campaign
+    from service.jobs import submit
+
+    campaign = load_campaign(options.campaign)
+
+    def follow(text: str) -> None:
+        print(text, end="", file=sys.stderr if options.json else sys.stdout, flush=True)
+
+    job, state = submit(campaign, options.address, None if options.no_wait else follow)
+    _show(out, options.json, "job", {"job": job, "state": state, "catalog": campaign.catalog})
+    return OK if options.no_wait or state == "SUCCEEDED" else INCOMPLETE
+
+
+def _status(options: argparse.Namespace, out: Console) -> int:
+    from service.status import read_status, show_status
+
+    status = read_status(options.catalog)
+    if options.json:
+        print(json.dumps(status, indent=1))
+    else:
+        show_status(status, out)
+    return OK if not status["left"] else INCOMPLETE
+
+
+def _query(options: argparse.Namespace, out: Console) -> int:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    from catalog.errors import Refusal
+    from catalog.query import Catalog
+
+    rows = Catalog(options.catalog).sql(options.sql)
+    if options.output is not None:
+        if options.output.suffix == ".parquet":
+            pyarrow.parquet.write_table(rows, options.output)
+        elif options.output.suffix == ".csv":
+            pyarrow.csv.write_csv(rows, options.output)
+        else:
+            raise Refusal(f"--output {options.output}: end it in .parquet or .csv")
+        _show(out, options.json, "written", {"file": str(options.output), "rows": rows.num_rows})
+    elif options.json:
+        print(json.dumps(rows.to_pylist(), default=str, indent=1))
+    else:
+        out.print(rows_table(rows.slice(0, options.rows).to_pylist(), rows.column_names))
+        if rows.num_rows > options.rows:
+            out.print(f"{rows.num_rows - options.rows:,} more rows; see --rows and --output")
+    return OK
+
+
+def _ingest(options: argparse.Namespace, out: Console) -> int:
+    from service.ingest import ingest_archive
+
+    return ingest_archive(options, out)
+
+
+def rows_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
+    """Query rows for a terminal."""
+    table = Table(*columns, header_style="bold")
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> None:
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    table = Table(title=title, show_header=False, title_justify="left")
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key}: {count:,}" for key, count in value.items())
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        if value not in ("", None):
+            table.add_row(
+                name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
+            )
+    out.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

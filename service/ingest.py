@@ -1,0 +1,3 @@
+"""tidepick ingest: any archive -> Zarr, with a bar."""
+
+from __future__ import annotations

@@ -1,0 +1,141 @@
+"""Submit a campaign to a cluster as a Ray job.
+
+The job carries what it runs: this checkout's packages, the campaign, and the weight files that it
+names. So the cluster runs the submitter's version and needs only tidepick's dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import Refusal
+from service.campaign import Campaign
+from service.prepare import candidate_weights
+
+PACKAGES = ("catalog", "workers", "eval", "service")
+FORWARDED = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION",
+)
+"""Settings that travel with a job. Credentials do not: the cluster has its own."""
+
+
+class JobError(Refusal):
+    """A cluster that cannot be reached, or a job that did not succeed."""
+
+
+def submit(
+    campaign: Campaign, address: str, follow: Callable[[str], None] | None = None
+) -> tuple[str, str]:
+    """Submit through Ray Jobs at `address` (http://head:8265); returns the job's id and state.
+
+    follow: called with each piece of the job's log until it ends; without it, returns at once.
+    Raises JobError where the address does not answer.
+    """
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    with tempfile.TemporaryDirectory(prefix="tidepick-job-") as folder:
+        carried = pack(campaign, Path(folder))
+        try:
+            client = JobSubmissionClient(address)
+            job: str = client.submit_job(
+                entrypoint=shlex.join(
+                    ["python", "-m", "service.cli", "run", carried.name, "--address", "auto"]
+                ),
+                runtime_env={
+                    "working_dir": folder,
+                    "env_vars": {
+                        name: os.environ[name] for name in FORWARDED if name in os.environ
+                    },
+                },
+                metadata={"campaign": campaign.name},
+            )
+        except (ConnectionError, RuntimeError) as error:
+            raise JobError(
+                f"--address {address}: no Ray dashboard answers there "
+                f"({str(error).splitlines()[0]}); it is http://HEAD:8265 as a rule"
+            ) from error
+    if follow is None:
+        return job, str(client.get_job_status(job))
+    shown = 0
+    while True:
+        status = client.get_job_status(job)
+        log = client.get_job_logs(job)
+        if len(log) > shown:
+            follow(log[shown:])
+            shown = len(log)
+        if status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED):
+            return job, str(status)
+        time.sleep(1.0)
+
+
+def pack(campaign: Campaign, folder: Path) -> Path:
+    """Fill a job's working folder; returns the campaign file in it, its paths made relative."""
+    root = Path(__file__).resolve().parent.parent
+    for package in PACKAGES:
+        shutil.copytree(
+            root / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    candidates = []
+    for config in campaign.candidate:
+        if config.weights.startswith(("builtin:", "seisbench:")):
+            candidates.append(config)
+            continue
+        weights = candidate_weights(config)
+        kept = folder / "weights" / weights.sha256[:16]
+        kept.mkdir(parents=True, exist_ok=True)
+        name = Path(config.weights).name
+        (kept / name).write_bytes(weights.body)
+        (kept / _sidecar(name)).write_text(to_json(weights.metadata))
+        relative = (kept / name).relative_to(folder)
+        candidates.append(config.model_copy(update={"weights": str(relative)}))
+    path = folder / "campaign.toml"
+    path.write_text(to_toml(campaign.model_copy(update={"candidate": candidates})))
+    return path
+
+
+def _sidecar(name: str) -> str:
+    for ending in (".safetensors", ".pth", ".pt"):
+        name = name.replace(ending, ".json")
+    return name
+
+
+def to_json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, indent=1, sort_keys=True)
+
+
+def to_toml(campaign: Campaign) -> str:
+    """The campaign as a TOML file that `load_campaign` reads back equal."""
+    document = campaign.model_dump(mode="json", exclude_none=True)
+    tables = {key: value for key, value in document.items() if isinstance(value, dict)}
+    lines = [
+        f"{key} = {to_json(value)}"
+        for key, value in document.items()
+        if key not in tables and key != "candidate"
+    ]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
+    for candidate in document["candidate"]:
+        lines += ["", "[[candidate]]"]
+        lines += [f"{key} = {_value(value)}" for key, value in candidate.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    """JSON's strings, numbers, booleans and lists of them are TOML's."""
+    import json
+
+    return json.dumps(value)

@@ -1,0 +1,93 @@
+"""From a campaign to everything a run needs: weights resolved and stored, names bound, plan made.
+
+This happens once, in the driver; workers never touch a hub or list an archive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.commits import CandidateRecord, create_catalog, register_candidates, write_plan
+from catalog.schema import PHASES
+from catalog.store import Store, open_store
+from service.campaign import Campaign, CampaignError, CandidateConfig
+from service.plan import Plan, make_plan
+from workers.picker import Assignment, StoredCandidate, store_weights
+from workers.weights import Weights, WeightsError, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A campaign that is ready to run."""
+
+    campaign: Campaign
+    store: Store
+    plan: Plan
+    assignment: Assignment
+
+
+def prepare(campaign: Campaign) -> Prepared:
+    """Check everything that can be checked before work begins, then bind it in the catalogue.
+
+    Raises CampaignError, WeightsError, CatalogError or StoreError; until all checks have passed
+    nothing is written.
+    """
+    resolved = [(config, candidate_weights(config)) for config in campaign.candidate]
+    records = [candidate_record(campaign, config, weights) for config, weights in resolved]
+    for k, record in enumerate(records):
+        for other in records[:k]:
+            if other.identity == record.identity:
+                raise CampaignError(
+                    f"candidate.name: {other.name!r} and {record.name!r} are the same weights with "
+                    "the same settings; keep one"
+                )
+    plan = make_plan(campaign)
+    store = open_store(campaign.catalog, campaign.catalog_options)
+    create_catalog(store)
+    register_candidates(store, records)
+    stored = []
+    for record, (_, weights) in zip(records, resolved, strict=True):
+        model, metadata = store_weights(store, weights)
+        stored.append(
+            StoredCandidate(record.name, record.weights_sha256, model, metadata, record.settings)
+        )
+    run = plan.run_id(stored)
+    write_plan(store, run, plan.to_json(stored))
+    compute = campaign.compute
+    assignment = Assignment(
+        run=run,
+        catalog=campaign.catalog,
+        catalog_options=campaign.catalog_options,
+        archive=campaign.archive,
+        candidates=stored,
+        device=compute.device,
+        threads=max(1, int(compute.cpus_per_worker)),
+    )
+    return Prepared(campaign, store, plan, assignment)
+
+
+def candidate_weights(config: CandidateConfig) -> Weights:
+    try:
+        return resolve(config.weights, Path.cwd())
+    except WeightsError as error:
+        raise WeightsError(f"candidate {config.name!r}: {error}") from error
+
+
+def candidate_record(
+    campaign: Campaign, config: CandidateConfig, weights: Weights
+) -> CandidateRecord:
+    """What the candidate's name will stand for."""
+    return CandidateRecord(
+        name=config.name,
+        weights_sha256=weights.sha256,
+        source=Path(config.weights).name if "/" in config.weights else config.weights,
+        settings={
+            "engine": campaign.compute.resolved_engine,
+            "floors": {phase: getattr(config, f"{phase}_threshold") for phase in PHASES},
+            "stacking": config.stacking or weights.stacking,
+            "blinding": list(config.blinding or weights.blinding),
+            "preparation": weights.preparation.to_json(),
+        },
+        thresholds=weights.thresholds,
+    )

@@ -1,0 +1,268 @@
+"""The driver: hands shards to actors, a bounded number at a time, until every one is committed."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import signal
+import tempfile
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, cast
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from catalog.commits import read_commits, write_run_record
+from catalog.errors import Refusal
+from catalog.schema import Outcome
+from service.plan import outstanding
+from service.prepare import Prepared
+from workers.picker import Report, Work, quarantine
+
+IN_FLIGHT = 2
+"""Shards an actor has at a time: one at work, one waiting, so that it never idles."""
+
+VERSIONED = ("tidepick", "torch", "seisbench", "obspy", "numpy", "pymseed", "ray", "pyarrow")
+
+
+@dataclass(slots=True)
+class Summary:
+    """What one invocation of a run did, and what the catalogue now holds of its plan."""
+
+    run: str
+    planned: int  # station-days x candidates
+    already: int
+    done: int = 0
+    picks: int = 0
+    seconds: float = 0.0
+    state: str = "complete"
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        return self.planned - self.already - self.done
+
+
+class WorkersLost(Refusal):
+    """No worker could start, or none is left."""
+
+
+class Interrupted(Exception):
+    """The user or the scheduler asked the driver to stop."""
+
+
+def run(
+    prepared: Prepared,
+    console: Console,
+    address: str | None = None,
+    retry: frozenset[Outcome] = frozenset(),
+) -> Summary:
+    """Pick what is outstanding of a prepared campaign. Ends when nothing is, or when interrupted.
+
+    address: a Ray cluster to join; None starts a Ray of its own and ends it again.
+    """
+    assignment, plan, store = prepared.assignment, prepared.plan, prepared.store
+    works = outstanding(plan, assignment.candidates, read_commits(store), retry)
+    planned = plan.station_days * len(assignment.candidates)
+    todo = sum(len(work.shard.station_days) * len(work.candidates) for work in works)
+    summary = Summary(assignment.run, planned, planned - todo)
+    if not works:
+        return summary
+    invocation = uuid.uuid4().hex[:12]
+    begun = time.monotonic()
+    try:
+        with _interruptible(), _ray(prepared, address) as machine:
+            write_run_record(store, assignment.run, invocation, "start", _facts(prepared, machine))
+            with _progress(console) as progress:
+                task = progress.add_task(
+                    "picking", total=planned, completed=summary.already, picks=0, fresh=0
+                )
+                for work, report, failure in _reports(prepared, works):
+                    size = len(work.shard.station_days) * len(work.candidates)
+                    summary.done += size
+                    if failure:
+                        quarantine(store, assignment, work, failure)
+                        summary.outcomes[str(Outcome.FAILED)] += size
+                        summary.failures[failure] = summary.failures.get(failure, 0) + size
+                    elif report is not None:
+                        summary.picks += sum(report.picks.values())
+                        for outcomes in report.outcomes.values():
+                            summary.outcomes.update(outcomes)
+                    progress.update(task, advance=size, picks=summary.picks, fresh=summary.done)
+    except Interrupted:
+        summary.state = "interrupted"
+    summary.seconds = time.monotonic() - begun
+    write_run_record(
+        store,
+        assignment.run,
+        invocation,
+        "end",
+        {"state": summary.state, "picks": summary.picks, "outcomes": dict(summary.outcomes)},
+    )
+    return summary
+
+
+def _reports(
+    prepared: Prepared, works: Sequence[Work]
+) -> Iterator[tuple[Work, Report | None, str]]:
+    """Every work once it is over: with its report, or with why it was given up."""
+    import ray
+    from ray.exceptions import RayActorError, RayError, RayTaskError
+
+    from workers.actor import start_actor
+
+    compute = prepared.campaign.compute
+    crew = min(compute.workers, len(works))
+    idle = deque(
+        start_actor(prepared.assignment, compute.cpus_per_worker, compute.gpus_per_worker)
+        for _ in range(crew)
+    )
+    idle.extend(list(idle) * (IN_FLIGHT - 1))
+    waiting = deque(works)
+    attempts: Counter[Work] = Counter()
+    flying: dict[Any, tuple[Any, Work]] = {}
+    while waiting or flying:
+        while waiting and idle:
+            actor, work = idle.popleft(), waiting.popleft()
+            attempts[work] += 1
+            flying[actor.pick.remote(work)] = (actor, work)
+        if not flying:
+            raise WorkersLost("every worker was lost; see the Ray logs, then run again")
+        ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
+        for reference in ready:
+            actor, work = flying.pop(reference)
+            try:
+                report = ray.get(reference)
+            except (RayTaskError, RayError) as error:
+                if isinstance(error, RayActorError) and _never_started(error):
+                    raise WorkersLost(f"a worker could not start: {_reason(error)}") from error
+                idle.append(actor)
+                if attempts[work] < compute.max_attempts:
+                    waiting.append(work)
+                else:
+                    yield work, None, f"after {attempts[work]} attempts: {_reason(error)}"
+            else:
+                idle.append(actor)
+                yield work, report, ""
+
+
+def _never_started(error: BaseException) -> bool:
+    return "creation task" in str(error) or "__init__" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of a worker's failure: the exception itself, without Ray's frames."""
+    cause = getattr(error, "cause", None) or error
+    text = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {text[-1] if text else ''}"[:500]
+
+
+@contextmanager
+def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
+    """A Ray to work in: the cluster at `address`, or one of our own for as long as this lasts."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    compute = prepared.campaign.compute
+    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    if address is not None:
+        ray.init(address=address, **quiet)
+    else:
+        ray.init(
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, math.ceil(compute.workers * compute.cpus_per_worker)),
+            include_dashboard=False,
+            object_store_memory=100_000_000,
+            _temp_dir=tempfile.mkdtemp(prefix="tidepick-"),
+            **quiet,
+        )
+    try:
+        yield {
+            "processor": platform.processor() or platform.machine(),
+            "system": platform.system(),
+            "resources": {  # of the whole cluster
+                name: amount
+                for name, amount in cast(Any, ray).cluster_resources().items()
+                if name in ("CPU", "GPU") or name.startswith("accelerator_type")
+            },
+        }
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT and SIGTERM end the run cleanly, as Interrupted."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Interrupted
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _facts(prepared: Prepared, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance of an invocation. No environment, hence no credential."""
+    return {
+        "campaign": prepared.campaign.model_dump(mode="json"),
+        "candidates": {
+            c.name: {"weights_sha256": c.weights_sha256, "settings": dict(c.settings)}
+            for c in prepared.assignment.candidates
+        },
+        "engine": prepared.campaign.compute.resolved_engine,
+        "versions": {"python": platform.python_version()} | {v: _version(v) for v in VERSIONED},
+        "machine": dict(machine),
+        "station_days": prepared.plan.station_days,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed as a package"
+
+
+class _Rate(ProgressColumn):
+    """Station-days per hour of this invocation."""
+
+    def render(self, task: Task) -> Text:
+        if not task.elapsed or not task.fields["fresh"]:
+            return Text("-")
+        return Text(f"{task.fields['fresh'] / task.elapsed * 3600:,.0f} station-days/h")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("station-days"),
+        TextColumn("{task.fields[picks]:,} picks"),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,168 @@
+"""Weights: every kind that people use, and a clear refusal of every other."""
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import seisbench.models as sbm
+import torch
+
+from workers.engines import open_engine
+from workers.phasenet import WINDOW
+from workers.weights import WeightsError, load, resolve
+
+KINDS: list[dict[str, Any]] = [
+    {"phases": "NPS", "norm": "std", "component_order": "ENZ"},
+    {"phases": "PSN", "norm": "peak", "component_order": "ZNE"},
+    {"phases": "SNP", "norm": "std", "component_order": "Z12", "filter_factor": 2},
+    {"phases": "PSN", "norm": "peak", "norm_detrend": True, "norm_amp_per_comp": True},
+    {"phases": "PSN", "norm": "std", "sampling_rate": 50},
+]
+
+
+def save(folder: Path, arguments: dict[str, Any], ending: str = ".safetensors") -> tuple[Path, Any]:
+    """A random model of SeisBench, its weights and json on disk."""
+    torch.manual_seed(3)
+    model = sbm.PhaseNet(**arguments).eval()
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm1d):
+            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(norm.bias, -0.5, 0.5)
+            torch.nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(norm.running_var, 0.5, 1.5)
+    path = folder / f"model{ending}"
+    if ending == ".safetensors":
+        safetensors.torch.save_file(model.state_dict(), path)
+    else:
+        torch.save(model.state_dict(), path)
+    metadata = {"model_args": arguments, "default_args": {"P_threshold": 0.4}, "version": "1"}
+    path.with_name("model.json").write_text(json.dumps(metadata))
+    return path, model
+
+
+@pytest.mark.parametrize("arguments", KINDS, ids=lambda a: "-".join(map(str, a.values())))
+@pytest.mark.parametrize("ending", [".safetensors", ".pt"])
+def test_engines_are_seisbench(tmp_path: Path, arguments: dict[str, Any], ending: str) -> None:
+    path, model = save(tmp_path, arguments, ending)
+    weights = load(path)
+    rng = np.random.default_rng(0)
+    raw = rng.normal(0, 1000, (64, 3, WINDOW)).cumsum(axis=-1).astype(np.float32)
+    order = ["ZNE".index(c) for c in weights.preparation.components]
+    with torch.no_grad():
+        expected = model(model.annotate_batch_pre(torch.from_numpy(raw)[:, order], {})).numpy()
+    exact, fast = open_engine("exact", weights), open_engine("fast", weights)
+    np.testing.assert_array_equal(exact.probabilities(raw), expected)
+    got = np.concatenate([fast.probabilities(raw[k : k + 32]) for k in (0, 32)])
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+    assert weights.thresholds == {"P": 0.4, "S": 0.3}
+    assert weights.filter_factor == arguments.get("filter_factor", 1)
+
+
+def test_the_same_bytes_are_the_same_identity_and_other_json_is_another(tmp_path: Path) -> None:
+    path, _ = save(tmp_path, KINDS[0])
+    first = load(path)
+    assert load(path).identity == first.identity
+    sidecar = path.with_name("model.json")
+    sidecar.write_text(sidecar.read_text().replace("ENZ", "ZNE"))
+    assert load(path).sha256 == first.sha256
+    assert load(path).identity != first.identity
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (exec, ("raise SystemExit('a pickle ran code')",))
+
+
+def pickled_module() -> bytes:
+    sink = io.BytesIO()
+    torch.save(sbm.PhaseNet(), sink)
+    return sink.getvalue()
+
+
+def another_architecture() -> bytes:
+    sink = io.BytesIO()
+    torch.save(torch.nn.Linear(2, 2).state_dict(), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "state dict"),
+        (b"<html>not found</html>", "state dict"),
+        (b"\x10\0\0\0\0\0\0\0{garbage garbage", "safetensors"),
+        (pickle.dumps(Bomb()), "pickled modules are refused"),
+        (pickled_module(), "pickled modules are refused"),
+        (another_architecture(), "not a PhaseNet"),
+    ],
+    ids=["empty", "html", "broken", "bomb", "module", "architecture"],
+)
+def test_other_files_are_refused_by_name(tmp_path: Path, body: bytes, words: str) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(body)
+    path.with_name("model.json").write_text('{"model_args": {"phases": "NPS"}}')
+    with pytest.raises(WeightsError, match=words) as refusal:
+        load(path)
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"norm": "l2"}, "norm"),
+        ({"component_order": "ZNEH"}, "component_order"),
+        ({"phases": "N"}, "phases"),
+        ({"sampling_rate": 99.5}, "sampling_rate"),
+        ({"in_samples": 6000}, "in_samples"),
+        ({"filter_factor": 2}, "filter_factor"),
+        ({"phases": "PS"}, "out.weight"),
+    ],
+)
+def test_unfit_arguments_are_refused_by_name(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    path, _ = save(tmp_path, KINDS[0])
+    path.with_name("model.json").write_text(json.dumps({"model_args": KINDS[0] | change}))
+    with pytest.raises(WeightsError, match=words):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere/model.safetensors", "no such file"),
+        ("builtin:nothing", "builtin:synthetic"),
+        ("model.h5", "no such file"),
+    ],
+)
+def test_missing_weights_name_the_fix(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(WeightsError, match=words):
+        resolve(name, tmp_path)
+
+
+def test_a_missing_json_is_named(tmp_path: Path) -> None:
+    path, _ = save(tmp_path, KINDS[0])
+    path.with_name("model.json").unlink()
+    with pytest.raises(WeightsError, match=r"model\.json"):
+        load(path)
+
+
+def test_seisbenchs_own_cache_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`seisbench:NAME` through SeisBench itself, with its cache in place and no network."""
+    import seisbench
+
+    path, model = save(tmp_path, KINDS[1], ".pt")
+    monkeypatch.setattr(seisbench, "cache_model_root", tmp_path / "cache")
+    folder = tmp_path / "cache" / "phasenet"
+    folder.mkdir(parents=True)
+    (folder / "mine.pt.v1").write_bytes(path.read_bytes())
+    (folder / "mine.json.v1").write_text(path.with_name("model.json").read_text())
+    weights = resolve("seisbench:mine")
+    assert weights.preparation.phases == "PSN"
+    for key, tensor in weights.network().state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[key])

@@ -1,0 +1,28 @@
+"""Waveform archives: one file a layout, one small Protocol.
+
+To add a layout: a class with `holdings` and `read` in a file here, its name in
+`ArchiveConfig.kind`, and one line in `ARCHIVES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from workers.archives.archive import Archive, ArchiveConfig, Holding
+from workers.archives.files import FilesArchive
+from workers.archives.sds import SdsArchive
+from workers.archives.zarr import ZarrArchive
+
+ARCHIVES: dict[str, Callable[[ArchiveConfig], Archive]] = {
+    "sds": SdsArchive,
+    "files": FilesArchive,
+    "zarr": ZarrArchive,
+}
+
+
+def open_archive(config: ArchiveConfig) -> Archive:
+    """The archive that a configuration names. Nothing is read or listed yet."""
+    return ARCHIVES[config.kind](config)
+
+
+__all__ = ["ARCHIVES", "Archive", "ArchiveConfig", "Holding", "open_archive"]

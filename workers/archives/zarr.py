@@ -1,0 +1,174 @@
+"""Zarr v3 as `workers/ingest.py` writes it: a group a station-day, in it a group a sampling rate.
+
+    NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
+        attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail
+    NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components
+        data      int32 or float32 (component, time), zero where masked; one shard object
+        mask      bool (component, time), True where there is a sample
+        offsets   int64 (record, field): row of the component, grid index, true minus grid time ns
+        conflict  bool (time,), where overlapping records disagreed; absent where none did
+
+`xarray.open_zarr(".../2022-02-06", group="100Hz", chunks={})` opens it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import FsspecStore
+
+from catalog.schema import COMPONENTS, TraceId, day_of, days_between
+from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreUnavailable
+from workers.archives.archive import ArchiveConfig, Holding
+from workers.archives.objects import offsets_within, require_root
+from workers.decode import BadFormat
+from workers.waveform import Fragment, Reading, grid_index
+
+FORMAT = "tidepick-continuous-1"
+MARKER = "zarr.json"
+
+_DAY = timedelta(days=1)
+
+_KEY = re.compile(r"(?P<trace>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})/(?P<rest>.+)")
+
+
+def group_path(trace: TraceId, day: date) -> str:
+    """Path of a station-day below the root."""
+    return f"{trace}/{day.isoformat()}"
+
+
+def zarr_store(store: Store) -> zarr.storage.LocalStore | FsspecStore:
+    """Our store as zarr sees it."""
+    if isinstance(store, LocalStore):
+        return zarr.storage.LocalStore(store.root)
+    return FsspecStore.from_mapper(store.filesystem().get_mapper(store.url))
+
+
+class ZarrArchive:
+    def __init__(self, config: ArchiveConfig) -> None:
+        self.store = config.store()
+        self._zarr = zarr_store(self.store)
+
+    def holdings(self, start: date, end: date) -> Iterator[Holding]:
+        """Station-days that are complete, from one listing of the whole root."""
+        require_root(self.store)
+        sizes: dict[tuple[TraceId, date], int] = {}
+        complete: set[tuple[TraceId, date]] = set()
+        for entry in self.store.list():
+            match = _KEY.fullmatch(entry.key)
+            if match is None:
+                continue
+            try:
+                found = TraceId.parse(match["trace"]), date.fromisoformat(match["day"])
+            except ValueError:
+                continue  # not ours
+            if start <= found[1] < end:
+                sizes[found] = sizes.get(found, 0) + entry.size
+                if match["rest"] == MARKER:
+                    complete.add(found)
+        for trace, day in sorted(complete):
+            yield Holding(trace, day, sizes[trace, day])
+
+    def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
+        """Only the chunks that the span needs are fetched."""
+        fragments: list[Fragment] = []
+        inputs: dict[str, str] = {}
+        flags: list[tuple[int, int, int]] = []
+        detail: list[str] = []
+        for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
+            path = group_path(trace, day)
+            try:
+                marker, etag = self.store.fetch(f"{path}/{MARKER}")
+            except MissingObject:
+                continue
+            url = self.store.url_of(path)
+            inputs[self.store.url_of(f"{path}/{MARKER}")] = etag
+            attributes = _attributes(marker, url)
+            flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
+            detail += attributes["detail"]
+            try:
+                group = zarr.open_group(self._zarr, path=path, mode="r", use_consolidated=True)
+                for rate in attributes["rates"]:
+                    fragments += _read_rate(group, rate, start_ns, end_ns, url)
+            except PermissionError as error:
+                raise AccessDenied(errno.EACCES, f"access denied: {url}: {error}") from error
+            except OSError as error:
+                raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
+        flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
+        return Reading(fragments, inputs, sorted(set(flags)), list(dict.fromkeys(detail)))
+
+
+def _attributes(marker: bytes, url: str) -> dict[str, Any]:
+    try:
+        attributes = json.loads(marker)["attributes"]
+        if attributes["format"] != FORMAT:
+            raise BadFormat(url, f"format {attributes['format']!r}, where {FORMAT!r} is read")
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadFormat(url, f"not a station-day written by `tidepick ingest`: {error}") from error
+    return dict(attributes)
+
+
+def _read_rate(
+    group: zarr.Group, name: str, start_ns: int, end_ns: int, url: str
+) -> list[Fragment]:
+    """Fragments of one sampling rate of one station-day inside a span."""
+    arrays = group[name]
+    assert isinstance(arrays, zarr.Group)
+    rate, first = float(arrays.attrs["rate"]), int(arrays.attrs["start"])  # type: ignore[arg-type]
+    stored = _array(arrays, "data")
+    low = max(grid_index(start_ns, rate), first)
+    high = min(grid_index(end_ns, rate) + 1, first + stored.shape[1])
+    if low >= high:
+        return []
+    span = slice(low - first, high - first)
+    data: NDArray[Any] = np.asarray(stored[:, span])
+    mask = np.asarray(_array(arrays, "mask")[:, span])
+    if _is_missing(data, mask, stored.fill_value):
+        raise BadFormat(f"{url}/{name}", "a shard object is missing; ingest this day again")
+    table = np.asarray(_array(arrays, "offsets")[:])
+    conflict = np.zeros(high - low, bool)
+    if "conflict" in arrays:
+        conflict = np.asarray(_array(arrays, "conflict")[span])
+
+    fragments = []
+    for row, component in enumerate(COMPONENTS):
+        rows = table[table[:, 0] == row, 1:]
+        offsets = offsets_within(rows, low, high) if len(rows) else np.array([[low, 0]], np.int64)
+        valid = mask[row]
+        if valid.any():
+            whole = None if valid.all() else valid
+            fragments.append(Fragment(component, rate, low, data[row], offsets, whole))
+        disputed = conflict & ~valid
+        if disputed.any():
+            # Two witnesses that disagree where the records did, so that assembling finds it.
+            conflict &= valid
+            for value in (0, 1):
+                witness = np.full(high - low, value, data.dtype)
+                fragments.append(Fragment(component, rate, low, witness, offsets, disputed))
+    return fragments
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _is_missing(data: NDArray[Any], mask: NDArray[np.bool_], fill: Any) -> bool:
+    """Whether samples are zarr's filling instead of an object's: it fills in silently.
+
+    Masked samples are stored as zeros, the filling is another value; no mask and data that are
+    not zero: it is the mask's object that is gone.
+    """
+    if not mask.any():
+        return bool(data.any())
+    filled = np.isnan(data) if data.dtype.kind == "f" else data == fill
+    return bool(filled[mask].all())

@@ -1,0 +1,208 @@
+"""miniSEED, or any archive, -> Zarr v3, a station-day at a time (layout: workers/archives/zarr.py).
+
+A station-day is what its samples are: arrays on the grid with masks, conflicts and offsets, so
+that reading it back assembles to the same waveform as the objects that it was made from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from catalog.schema import COMPONENTS, StationDay, TraceId
+from catalog.store import MissingObject, Store, StoreError
+from workers.archives.archive import Archive
+from workers.archives.zarr import FORMAT, MARKER, group_path, zarr_store
+from workers.decode import BadFormat
+from workers.waveform import Reading, Waveform, assemble, grid_index, grid_time, same_rate
+
+CHUNK_SECONDS = 7200
+"""Measured on a noisy 100 Hz day, 1-4 h: reading it all takes the same; a halo 6, 10, 18 ms."""
+
+MARGIN_NS = 10_000_000_000
+"""Read around a day: the grid sample of a record may lie a sample beyond midnight."""
+
+FILL = {"i": -(2**31), "f": float("nan")}
+"""What zarr gives for an object that is not there; no sample that is stored has it."""
+
+State = Literal["written", "kept", "empty", "unreadable", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of one station-day. samples: grid samples with data, of all components.
+
+    kept: it was complete already. empty: nothing to write. unreadable: no object of it could be
+    decoded. refused: the source's store refused or did not answer; run again.
+    """
+
+    station_day: StationDay
+    state: State
+    samples: int = 0
+    detail: str = ""
+
+
+def ingest(
+    source: Archive,
+    destination: Store,
+    start: date,
+    end: date,
+    traces: frozenset[TraceId] | None = None,
+) -> Iterator[Ingested]:
+    """Write every station-day of [start, end), by trace and day; yields each as it is done.
+
+    traces: only these, None for all. Also the days beside those that the source lists are looked
+    into, where records reach over midnight. To pick days [a, b) from the result exactly as from the
+    source, ingest a day more on either side: picking reads a halo. An interrupted ingest leaves no
+    day that reads as whole, and the next one does it again.
+    """
+    listed: dict[TraceId, set[date]] = {}
+    for holding in source.holdings(start, end):
+        if traces is None or holding.trace in traces:
+            listed.setdefault(holding.trace, set()).add(holding.day)
+    for trace, days in sorted(listed.items()):
+        beside = {day + timedelta(days=step) for day in days for step in (-1, 1)}
+        for day in sorted(days | {day for day in beside if start <= day < end}):
+            done = _ingest_day(source, destination, StationDay(trace, day))
+            if day in days or done.state != "empty":
+                yield done
+
+
+def _ingest_day(source: Archive, destination: Store, station_day: StationDay) -> Ingested:
+    path = group_path(station_day.trace, station_day.day)
+    try:
+        destination.fetch(f"{path}/{MARKER}")
+    except MissingObject:
+        pass
+    else:
+        return Ingested(station_day, "kept")
+    try:
+        reading = source.read(
+            station_day.trace, station_day.start_ns - MARGIN_NS, station_day.end_ns + MARGIN_NS
+        )
+    except BadFormat as error:
+        return Ingested(station_day, "unreadable", detail=str(error))
+    except StoreError as error:
+        return Ingested(station_day, "refused", detail=str(error))
+    waveforms = list(_waveforms(reading, station_day))
+    detail = "; ".join(reading.detail)
+    if not waveforms:
+        return Ingested(station_day, "empty", detail=detail)
+    metadata: dict[str, Any] = {}
+    names = []
+    for rate, waveform in waveforms:
+        name = f"{rate:.12g}Hz"
+        names.append(name)
+        metadata |= _write_rate(destination, path, name, rate, waveform)
+    attributes = {
+        "format": FORMAT,
+        "trace": str(station_day.trace),
+        "day": station_day.day.isoformat(),
+        "rates": names,
+        "inputs": dict(reading.inputs),
+        "flags": _flags_inside(reading, station_day),
+        "detail": list(reading.detail),
+    }
+    # The marker comes last and whole: without it nothing of this day is ever read.
+    marker = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": attributes,
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": metadata,
+        },
+    }
+    destination.create(f"{path}/{MARKER}", json.dumps(marker).encode())
+    samples = sum(int(waveform.mask.sum()) for _, waveform in waveforms)
+    return Ingested(station_day, "written", samples, detail)
+
+
+def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[float, Waveform]]:
+    """The day's samples on the grid, for each sampling rate that has any."""
+    last = 0.0
+    for rate in sorted({fragment.rate for fragment in reading.fragments}):
+        if last and same_rate(rate, last):
+            continue
+        last = rate
+        low, high = grid_index(station_day.start_ns, rate), grid_index(station_day.end_ns, rate)
+        waveform = assemble(reading.fragments, rate, low, high)  # type: ignore[arg-type]
+        if waveform.mask.any() or waveform.conflict is not None:
+            yield rate, waveform
+
+
+def _flags_inside(reading: Reading, station_day: StationDay) -> list[tuple[int, int, int]]:
+    return [
+        (int(bit), max(low, station_day.start_ns), min(high, station_day.end_ns))
+        for bit, low, high in reading.flags
+        if low < station_day.end_ns and high > station_day.start_ns
+    ]
+
+
+def _write_rate(
+    destination: Store, path: str, name: str, rate: float, waveform: Waveform
+) -> dict[str, Any]:
+    """Write the arrays of one rate; returns the metadata of all that it wrote, by path."""
+    store = zarr_store(destination)
+    zarr.create_group(
+        store,
+        path=f"{path}/{name}",
+        overwrite=True,  # what an interrupted ingest has left
+        attributes={
+            "rate": rate,
+            "start": waveform.start,
+            "start_time": str(np.datetime64(grid_time(waveform.start, rate), "ns")),
+            "components": list(COMPONENTS),
+        },
+    )
+    n = waveform.data.shape[1]
+    chunk = max(1, round(CHUNK_SECONDS * rate))
+    shard = -(-n // chunk) * chunk
+    fill = FILL[waveform.data.dtype.kind]
+    table = np.concatenate(
+        [np.insert(rows, 0, row, axis=1) for row, rows in enumerate(waveform.offsets)]
+    )
+    arrays: dict[str, tuple[NDArray[Any], tuple[str, ...], Any]] = {
+        "data": (waveform.data, ("component", "time"), fill),
+        "mask": (waveform.mask, ("component", "time"), False),
+        "offsets": (table, ("record", "field"), 0),
+    }
+    if waveform.conflict is not None:
+        arrays["conflict"] = (waveform.conflict, ("time",), False)
+    for key, (values, dimensions, filling) in arrays.items():
+        chunks, shards = _chunking(values.shape, dimensions, chunk, shard)
+        array = zarr.create_array(
+            store,
+            name=f"{path}/{name}/{key}",
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=chunks,
+            shards=shards,
+            compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
+            fill_value=filling,
+            dimension_names=dimensions,
+        )
+        array[...] = values
+    return {
+        entry: json.loads(destination.fetch(f"{path}/{entry}/{MARKER}")[0])
+        for entry in (name, *(f"{name}/{key}" for key in arrays))
+    }
+
+
+def _chunking(
+    shape: tuple[int, ...], dimensions: tuple[str, ...], chunk: int, shard: int
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Chunks and shards: hours of one component, a station-day an object; a table is one chunk."""
+    if "time" not in dimensions:
+        return tuple(max(1, size) for size in shape), None
+    other = shape[:-1]
+    return (*(1 for _ in other), chunk), (*other, shard)

@@ -1,0 +1,98 @@
+"""Records of one channel -> chains of contiguous samples on the grid.
+
+It looks at the records alone, never at the span that is asked for: a sample and its place on the
+grid are the same however the data are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.miniseed.records import NS, Records, duration_ns
+from workers.waveform import grid_index, grid_time, same_rate
+
+Rows = NDArray[np.intp]
+
+
+def snap(rate: float) -> float:
+    """The whole number that a rate means, where it is within RATE_TOLERANCE of one."""
+    whole = float(round(rate))
+    return whole if whole > 0 and same_rate(rate, whole) else rate
+
+
+def in_time(records: Records, rows: Rows) -> Rows:
+    """Rows sorted by start, then length, then place in the object."""
+    if (np.diff(records.start[rows]) > 0).all():
+        return rows
+    return rows[np.lexsort((rows, records.count[rows], records.start[rows]))]
+
+
+def distinct(body: bytes, records: Records, rows: Rows) -> Rows:
+    """Rows in time, without records that equal another but for the sequence number."""
+    rows = in_time(records, rows)
+    start, count = records.start[rows], records.count[rows]
+    twin = np.append(False, (start[1:] == start[:-1]) & (count[1:] == count[:-1]))
+    if not twin.any():
+        return rows
+    seen: set[tuple[int, int, bytes]] = set()
+    keep = np.ones(len(rows), bool)
+    for index in np.flatnonzero(twin | np.append(twin[1:], False)):
+        at, length = records.at[rows[index]], records.length[rows[index]]
+        identity = (int(start[index]), int(count[index]), body[at + 8 : at + length])
+        keep[index] = identity not in seen
+        seen.add(identity)
+    return rows[keep]
+
+
+def chain(records: Records, rows: Rows) -> list[Rows]:
+    """Rows of one channel and rate as contiguous chains, in order of start.
+
+    A record continues a chain when it starts within half a sample of where that ends. A chain is
+    cut where its records have drifted more than one sample from the grid that its first is on.
+    """
+    if not len(rows):
+        return []
+    rows = in_time(records, rows)
+    rate = snap(float(records.rate[rows[0]]))
+    half = NS / rate / 2
+    start = records.start[rows]
+    end = start + duration_ns(records.count[rows], rate)
+    breaks = np.flatnonzero(np.abs(start[1:] - end[:-1]) > half) + 1
+
+    chains: list[list[NDArray[np.intp]]] = []
+    ends: dict[int, int] = {}  # of the chains that a later record may still continue
+    for run in np.split(np.arange(len(rows)), breaks):
+        begins = int(start[run[0]])
+        ends = {number: time for number, time in ends.items() if time >= begins - half}
+        number = min(ends, key=lambda one: abs(begins - ends[one]), default=-1)
+        if number < 0 or abs(begins - ends[number]) > half:
+            number = len(chains)
+            chains.append([])
+        chains[number].append(run)
+        ends[number] = int(end[run[-1]])
+    return [
+        part for runs in chains for part in _cut_by_drift(records, rows[np.concatenate(runs)], rate)
+    ]
+
+
+def _cut_by_drift(records: Records, rows: Rows, rate: float) -> Iterator[Rows]:
+    while len(rows):
+        _, offset = offsets(records, rows, rate)
+        beyond = np.flatnonzero(np.abs(offset) > NS / rate)
+        stop = int(beyond[0]) if len(beyond) else len(rows)
+        yield rows[:stop]
+        rows = rows[stop:]
+
+
+def offsets(
+    records: Records, rows: Rows, rate: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Per record of a chain: grid index of its first sample, and true minus grid time in ns."""
+    count = records.count[rows]
+    before = np.cumsum(count) - count
+    first = grid_index(int(records.start[rows[0]]), rate)
+    on_grid = grid_time(first, rate) + duration_ns(before, rate)
+    return first + before, records.start[rows] - on_grid

@@ -1,0 +1,79 @@
+"""One table of the records of an object: what every header says, without a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.schema import TraceId
+
+NS = 1_000_000_000
+
+STEIM = (10, 11)
+KINDS = {"i": (1, 3, 10, 11, 16, 30, 32), "f": (4, 12, 13, 14), "d": (5,)}
+"""Encodings that libmseed unpacks to int32, float32 (12-14: GEOSCOPE) and float64."""
+SAMPLE_KINDS = {encoding: kind for kind, encodings in KINDS.items() for encoding in encodings}
+
+
+class ChannelId(NamedTuple):
+    """Codes as the object spells them, blanks stripped."""
+
+    network: str
+    station: str
+    location: str
+    code: str
+
+    @property
+    def trace(self) -> TraceId:
+        """Raises ValueError where a code cannot name a trace."""
+        if len(self.code) not in (1, 2, 3):
+            raise ValueError(f"channel code {self.code!r}: one to three letters are read")
+        return TraceId(self.network, self.station, self.location, self.code[:-1])
+
+    @property
+    def component(self) -> str:
+        return self.code[-1]
+
+    def __str__(self) -> str:
+        return ".".join(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Every record of one object, in its order; arrays are [k].
+
+    at, length: bytes. channel: row of `channels`. start: ns since the epoch, time correction
+    applied. count: samples. rate: Hz. last: the last sample as a Steim header announces it.
+    junk: byte ranges that hold no record, each with the row of the record after it.
+    truncated: the object ends inside a record.
+    """
+
+    at: NDArray[np.int64]
+    length: NDArray[np.int64]
+    channel: NDArray[np.int64]
+    start: NDArray[np.int64]
+    count: NDArray[np.int64]
+    rate: NDArray[np.float64]
+    encoding: NDArray[np.int64]
+    last: NDArray[np.int64]
+    channels: list[ChannelId]
+    junk: list[tuple[int, int, int]]
+    truncated: bool
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def end(self, row: int) -> int:
+        """ns at which the sample after a record's last is due."""
+        samples = self.count[row] if self.rate[row] > 0 else 0
+        return int(self.start[row]) + round(int(samples) * NS / max(float(self.rate[row]), 1e-9))
+
+
+def duration_ns(count: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
+    """Time that samples take; exact where the sampling interval is whole nanoseconds."""
+    interval = NS / rate
+    whole = round(interval)
+    return count * whole if interval == whole else np.rint(count * interval).astype(np.int64)

@@ -1,0 +1,146 @@
+"""Probabilities -> picks: every peak that is a pick at some threshold above the floor.
+
+SeisBench, at threshold t, takes the runs where the curve is at least t/2 and which reach t, and
+reports the first maximum of each (obspy's `trigger_onset`, whose comparisons are >= from obspy
+1.5 on, in float32). A peak is therefore the pick of its run at t when, and only when,
+
+    probability >= t  and  saddle < t / 2
+
+where `saddle` is the highest level at which its run also holds something higher (or as high and
+earlier). Peaks are stored once, with their saddle; every threshold above the floor is a query.
+
+A run longer than 60 s gives no pick. So `saddle` also covers length: it is at least the highest
+level at which the run of the peak is longer than REACH_S. That makes both numbers depend on the
+60 s around the peak and nothing further, which is what lets spans be cut anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+REACH_S = 60
+"""The longest run that gives a pick, in seconds."""
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """Peaks of one curve, ascending. All arrays [k]; index, onset and end in samples of it.
+
+    onset and end are the first and last sample of the run at half the floor, at most `reach` away.
+    """
+
+    index: IntArray
+    probability: FloatArray
+    saddle: FloatArray
+    onset: IntArray
+    end: IntArray
+
+
+def find_peaks(curve: FloatArray, floor: float, reach: int) -> Peaks:
+    """Every sample of a float32 curve that is a pick at some threshold >= floor.
+
+    reach: the longest run that gives a pick, in samples.
+    """
+    low = np.float32(floor / 2)
+    starts, stops = runs(curve, low)
+    found = [
+        _peaks_of_run(curve[start:stop], int(start), np.float32(floor), reach)
+        for start, stop in zip(starts, stops, strict=True)
+        if curve[start:stop].max() >= np.float32(floor)
+    ]
+    if not found:
+        empty, nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return Peaks(empty, nothing, nothing, empty, empty)
+    index, probability, saddle, onset, end = map(np.concatenate, zip(*found, strict=True))
+    return Peaks(
+        index,
+        probability,
+        saddle,
+        np.maximum(onset, index - reach),
+        np.minimum(end, index + reach),
+    )
+
+
+def saturation(curve: FloatArray, floor: float, reach: int) -> IntArray:
+    """The samples at which a run at half the floor becomes longer than `reach`."""
+    starts, stops = runs(curve, np.float32(floor / 2))
+    return starts[stops - starts > reach] + reach
+
+
+def runs(curve: FloatArray, level: np.float32) -> tuple[IntArray, IntArray]:
+    """Maximal runs [start, stop) of curve >= level."""
+    above = (curve >= level).view(np.int8)
+    edges = np.flatnonzero(np.diff(above, prepend=np.int8(0), append=np.int8(0)))
+    return edges[0::2], edges[1::2]
+
+
+def _peaks_of_run(
+    run: FloatArray, start: int, floor: np.float32, reach: int
+) -> tuple[IntArray, FloatArray, FloatArray, IntArray, IntArray]:
+    rises = np.empty(len(run), bool)
+    rises[0] = True
+    np.greater(run[1:], run[:-1], out=rises[1:])
+    falls = np.empty(len(run), bool)
+    falls[-1] = True
+    np.greater_equal(run[:-1], run[1:], out=falls[:-1])
+    maxima = np.flatnonzero(rises & falls & (run >= floor))
+    heights = run[maxima]
+    saddles = _saddles(heights, _valleys(run, maxima))
+    if len(run) > reach:
+        saddles = np.maximum(saddles, _length_levels(run, reach)[maxima])
+    kept = saddles < heights / 2
+    count = int(kept.sum())
+    return (
+        (maxima[kept] + start).astype(np.int64),
+        heights[kept],
+        saddles[kept],
+        np.full(count, start, np.int64),
+        np.full(count, start + len(run) - 1, np.int64),
+    )
+
+
+def _valleys(run: FloatArray, maxima: IntArray) -> FloatArray:
+    """The lowest level between each maximum and the next: [k - 1]."""
+    if len(maxima) < 2:
+        return np.zeros(0, np.float32)
+    return np.asarray(np.minimum.reduceat(run[: maxima[-1]], maxima[:-1]), np.float32)
+
+
+def _saddles(heights: FloatArray, valleys: FloatArray) -> FloatArray:
+    """For each maximum the highest level joining it to a better one; 0 where it is the best.
+
+    Better is higher, or as high and earlier. Two passes with a stack of falling heights: O(k).
+    """
+    left = _one_side(heights, valleys, ties_win=True)
+    right = _one_side(heights[::-1], valleys[::-1], ties_win=False)[::-1]
+    return np.maximum(left, right)
+
+
+def _one_side(heights: FloatArray, valleys: FloatArray, ties_win: bool) -> FloatArray:
+    saddles = np.zeros(len(heights), np.float32)
+    stack: list[tuple[np.float32, np.float32]] = []  # (height, lowest level back to the one below)
+    for k, height in enumerate(heights):
+        lowest = valleys[k - 1] if k else np.float32(0)
+        while stack and (stack[-1][0] < height or (stack[-1][0] == height and not ties_win)):
+            lowest = min(lowest, stack.pop()[1])
+        if stack:
+            saddles[k] = lowest
+        stack.append((height, lowest))
+    return saddles
+
+
+def _length_levels(run: FloatArray, reach: int) -> FloatArray:
+    """For each sample the highest level at which its run is longer than `reach` samples."""
+    width = reach + 1
+    # lowest[i] is the minimum over [i, i + reach]; a sample's level is the best of those holding it
+    lowest = minimum_filter1d(run, width, origin=-(width // 2), mode="constant", cval=0.0)
+    return np.asarray(
+        maximum_filter1d(lowest, width, origin=(width - 1) // 2, mode="constant", cval=0.0)
+    )

@@ -1,0 +1,201 @@
+"""One worker's share of a run: a shard in, attempts written and committed, a report out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from catalog.commits import Commit, commit, is_committed, new_attempt
+from catalog.schema import PICK_SCHEMA, Outcome, Shard, shard_id, utc_now
+from catalog.store import S3Options, Store, open_store
+from catalog.writer import partition, write_attempt
+from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.engines import open_engine
+from workers.pipeline import StationDayPicked, pick_shard
+from workers.span import Candidate, Picked
+from workers.weights import Weights, from_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCandidate:
+    """A candidate whose weights lie in the catalogue. settings: all beside them that counts."""
+
+    name: str
+    weights_sha256: str
+    model_key: str
+    metadata_key: str
+    settings: Mapping[str, Any]
+
+    def shard_id(self, shard: Shard) -> str:
+        return shard_id(shard, self.weights_sha256, self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What every worker of a run is told once. It travels; the weights are read from the store."""
+
+    run: str
+    catalog: str
+    catalog_options: S3Options
+    archive: ArchiveConfig
+    candidates: Sequence[StoredCandidate]
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One shard for some candidates. generation 0 is the first; a retry writes the next."""
+
+    shard: Shard
+    candidates: tuple[str, ...]
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a Work: per candidate the outcomes and picks; empty where another had won."""
+
+    work: Work
+    outcomes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    picks: Mapping[str, int] = field(default_factory=dict)
+
+
+def store_weights(store: Store, weights: Weights) -> tuple[str, str]:
+    """Keep weights beside the catalogue, by hash; returns the keys of tensors and json."""
+    model = f"weights/{weights.sha256}/model"
+    metadata = f"weights/{weights.sha256}/{weights.identity}.json"
+    store.create(model, weights.body)
+    store.create(metadata, json.dumps(weights.metadata, sort_keys=True, indent=1).encode())
+    return model, metadata
+
+
+class Picker:
+    """Holds the archive, the catalogue and the networks; picks and commits one shard at a time."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        torch.set_num_threads(assignment.threads)
+        self._assignment = assignment
+        self._store = open_store(assignment.catalog, assignment.catalog_options)
+        self._archive: Archive = open_archive(assignment.archive)
+        self._stored = {candidate.name: candidate for candidate in assignment.candidates}
+        self._ready = {candidate.name: self._load(candidate) for candidate in assignment.candidates}
+
+    def candidate(self, name: str) -> Candidate:
+        """A candidate of the assignment, loaded."""
+        return self._ready[name]
+
+    def pick(self, work: Work) -> Report:
+        """Every station-day of the shard, for each candidate that has no commit yet."""
+        wanted = [
+            name
+            for name in work.candidates
+            if not is_committed(
+                self._store, self._stored[name].shard_id(work.shard), work.generation
+            )
+        ]
+        if not wanted:
+            return Report(work)
+        days = list(pick_shard(self._archive, work.shard, [self._ready[n] for n in wanted]))
+        won = [name for name in wanted if self._commit(work, name, days)]
+        return Report(
+            work,
+            {n: Counter(str(day.picked[n].outcome) for day in days) for n in won},
+            {n: sum(day.picked[n].picks.num_rows for day in days) for n in won},
+        )
+
+    def _commit(self, work: Work, name: str, days: Sequence[StationDayPicked]) -> bool:
+        """Write the attempt, then the commit that makes it count. A shard without picks too."""
+        candidate = self._stored[name]
+        shard, attempt = candidate.shard_id(work.shard), new_attempt()
+        picks = _of_run(
+            pa.concat_tables(day.picked[name].picks for day in days), self._assignment.run, shard
+        )
+        files = []
+        if picks.num_rows:
+            folder = partition(name, work.shard.start)
+            files.append(write_attempt(self._store, f"{folder}/{shard}/{attempt}.parquet", picks))
+        record = Commit(
+            shard=shard,
+            generation=work.generation,
+            candidate=name,
+            weights_sha256=candidate.weights_sha256,
+            run=self._assignment.run,
+            attempt=attempt,
+            files=files,
+            inputs={url: etag for day in days for url, etag in day.inputs.items()},
+            coverage=[coverage_row(day, day.picked[name]) for day in days],
+            created=utc_now(),
+        )
+        return commit(self._store, record)
+
+    def _load(self, candidate: StoredCandidate) -> Candidate:
+        body, _ = self._store.fetch(candidate.model_key)
+        metadata, _ = self._store.fetch(candidate.metadata_key)
+        weights = from_bytes(body, json.loads(metadata), candidate.name)
+        before, after = candidate.settings["blinding"]
+        return Candidate(
+            name=candidate.name,
+            weights=weights,
+            engine=open_engine(candidate.settings["engine"], weights, self._assignment.device),
+            floors=candidate.settings["floors"],
+            stacking=candidate.settings["stacking"],
+            blinding=(before, after),
+        )
+
+
+def quarantine(store: Store, assignment: Assignment, work: Work, reason: str) -> None:
+    """Commit a shard as failed, with the reason, after its bounded attempts."""
+    stored = {candidate.name: candidate for candidate in assignment.candidates}
+    failed = Picked(Outcome.FAILED, reason)
+    for name in work.candidates:
+        days = [StationDayPicked(day, {name: failed}, {}) for day in work.shard.station_days]
+        commit(
+            store,
+            Commit(
+                shard=stored[name].shard_id(work.shard),
+                generation=work.generation,
+                candidate=name,
+                weights_sha256=stored[name].weights_sha256,
+                run=assignment.run,
+                attempt=new_attempt(),
+                files=[],
+                inputs={},
+                coverage=[coverage_row(day, failed) for day in days],
+                created=utc_now(),
+            ),
+        )
+
+
+def coverage_row(day: StationDayPicked, picked: Picked) -> dict[str, Any]:
+    """One station-day as a commit records it."""
+    trace = day.station_day.trace
+    return {
+        "network": trace.network,
+        "station": trace.station,
+        "location": trace.location,
+        "band": trace.band,
+        "day": day.station_day.day.isoformat(),
+        "outcome": str(picked.outcome),
+        "detail": picked.detail,
+        "picks": picked.picks.num_rows,
+        "seconds": picked.seconds,
+        "segments": picked.segments,
+        "n_components": picked.n_components,
+        "sampling_rate": picked.sampling_rate,
+        "saturated": picked.saturated,
+        "flags": picked.flags,
+    }
+
+
+def _of_run(picks: pa.Table, run: str, shard: str) -> pa.Table:
+    for name, value in (("run", run), ("shard", shard)):
+        column = pa.array([value] * picks.num_rows, pa.string())
+        picks = picks.append_column(name, column)
+    return picks.cast(PICK_SCHEMA)

@@ -1,0 +1,47 @@
+"""A window's waveforms and curves, for figures, viewer and arena."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.schema import TraceId
+from workers.archives import Archive
+from workers.filtering import filtered
+from workers.pipeline import alike_filtered, read_span
+from workers.span import Candidate, Span
+from workers.waveform import grid_time
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """waveform: float32 [3, n], rows Z N E, NaN where there is no sample; curves: candidate ->
+    float32 [PHASES, n]; start_ns: grid time of column 0; rate: Hz."""
+
+    rate: int
+    start_ns: int
+    waveform: NDArray[np.float32]
+    curves: Mapping[str, NDArray[np.float32]]
+
+
+def snippet(
+    archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
+) -> Snippet:
+    """What the candidates (all of one rate) saw and said over [start_ns, end_ns).
+
+    The curves are those of a whole run: read with the same halo, cut to the window at the end.
+    """
+    (rate,) = {candidate.rate for candidate in candidates}
+    reading = read_span(archive, trace, start_ns, end_ns, candidates)
+    span = Span.of(reading, trace, start_ns, end_ns, rate)
+    core, waveform = span.core, span.waveform
+    samples = np.where(waveform.mask[:, core], waveform.data[:, core], np.nan)
+    curves = {}
+    for group in alike_filtered(candidates):
+        prepared = filtered(waveform, group[0].weights.preparation)
+        for name, curve in span.curves(prepared, group).items():
+            curves[name] = curve[:, core]
+    return Snippet(rate, grid_time(span.first, rate), samples.astype(np.float32), curves)

@@ -1,0 +1,180 @@
+"""Samples on the absolute grid: fragments as objects hold them, assembled into one array.
+
+Sample `i` of a grid at `rate` Hz stands at `i / rate` seconds after the Unix epoch. Data keep the
+sample they are nearest to; what is left of their true time travels along as an offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.schema import COMPONENTS
+
+NS = 1_000_000_000
+
+Samples = NDArray[np.int32] | NDArray[np.float32]
+
+RATE_TOLERANCE = 1e-6
+"""Relative: SAC stores the sampling interval in float32, 2e-8 off; a day then drifts 0.2 sample."""
+
+ALIASES = {"Z": "Z", "N": "N", "E": "E", "1": "N", "2": "E"}
+"""Component code -> row of COMPONENTS (SeisBench `flexible_horizontal_components`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One contiguous stretch of one component.
+
+    samples: int32 or float32 [m]. valid: bool [m], or None where every sample is.
+    offsets: int64 [r, 2], rows (grid index from which it holds, true time minus grid time in ns),
+    ascending; the first row's index is `start`.
+    """
+
+    component: str
+    rate: float
+    start: int
+    samples: Samples
+    offsets: NDArray[np.int64]
+    valid: NDArray[np.bool_] | None = None
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an archive holds of one trace over a span.
+
+    inputs: URL -> ETag of every object that was read. flags: bits of `catalog.schema.Flag` with
+    the grid-free span [start_ns, end_ns) that they hold for. detail: problems met, in words.
+    """
+
+    fragments: Sequence[Fragment]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    flags: Sequence[tuple[int, int, int]] = ()
+    detail: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """Grid samples [start, start + n) of one trace.
+
+    data: int32 or float32 [3, n], rows in the order of COMPONENTS, zero where masked.
+    mask: bool [3, n], True where there is a sample. offsets: per row int64 [r, 2] as in Fragment.
+    conflict: bool [n] or None, True where overlapping records disagreed.
+    """
+
+    rate: int
+    start: int
+    data: Samples
+    mask: NDArray[np.bool_]
+    offsets: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    conflict: NDArray[np.bool_] | None = None
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.data.shape[1]
+
+    def offset_ns(self, index: int) -> int:
+        """True time minus grid time at a sample: the mean over the components that have it."""
+        column = index - self.start
+        values = [
+            rows[max(int(np.searchsorted(rows[:, 0], index, side="right")) - 1, 0)][1]
+            for rows, has in zip(self.offsets, self.mask[:, column], strict=True)
+            if has and len(rows)
+        ]
+        return round(float(np.mean(values))) if values else 0
+
+
+def grid_index(ns: int, rate: float) -> int:
+    """The grid sample nearest to a time (half a sample rounds to even)."""
+    if float(rate).is_integer() and NS % int(rate) == 0:
+        step = NS // int(rate)
+        index, rest = divmod(ns, step)
+        return index + int(2 * rest > step or (2 * rest == step and index % 2 == 1))
+    return round(ns * rate / NS)
+
+
+def grid_time(index: int, rate: float) -> int:
+    """Nanoseconds of a grid sample."""
+    if float(rate).is_integer() and NS % int(rate) == 0:
+        return index * (NS // int(rate))
+    return round(index * NS / rate)
+
+
+def same_rate(a: float, b: float) -> bool:
+    return abs(a - b) <= RATE_TOLERANCE * b
+
+
+def assemble(fragments: Iterable[Fragment], rate: int, start: int, stop: int) -> Waveform:
+    """Fragments at `rate` onto the grid samples [start, stop).
+
+    Identical overlaps are one; where overlapping samples of one component disagree neither is
+    trusted and both are masked. `1` and `2` fill N and E where those have no sample. The result at
+    a sample does not depend on [start, stop).
+    """
+    n = stop - start
+    chosen = [
+        fragment
+        for fragment in fragments
+        if fragment.component in ALIASES
+        and same_rate(fragment.rate, rate)
+        and fragment.start < stop
+        and fragment.stop > start
+    ]
+    whole = all(fragment.samples.dtype == np.int32 for fragment in chosen)
+    data: Samples = np.zeros((3, n), np.int32) if whole else np.zeros((3, n), np.float32)
+    mask = np.zeros((3, n), bool)
+    conflict: NDArray[np.bool_] | None = None
+    offsets: list[NDArray[np.int64]] = []
+    for row, component in enumerate(COMPONENTS):
+        rows: list[NDArray[np.int64]] = []
+        disputed = np.zeros(0, np.int64)
+        aliases = [component] + [a for a, name in ALIASES.items() if name == component != a]
+        for alias in aliases:
+            taken = mask[row].copy() if alias != component and mask[row].any() else None
+            for fragment in sorted(
+                (f for f in chosen if f.component == alias), key=lambda f: (f.start, f.stop)
+            ):
+                clash = _place(fragment, start, data[row], mask[row], taken)
+                if len(clash):
+                    disputed = np.union1d(disputed, clash)
+                rows.append(fragment.offsets)
+        if len(disputed):
+            mask[row, disputed] = False
+            data[row, disputed] = 0
+            conflict = np.zeros(n, bool) if conflict is None else conflict
+            conflict[disputed] = True
+        table = np.concatenate(rows) if rows else np.zeros((0, 2), np.int64)
+        offsets.append(table[np.argsort(table[:, 0], kind="stable")])
+    return Waveform(rate, start, data, mask, (offsets[0], offsets[1], offsets[2]), conflict)
+
+
+def _place(
+    fragment: Fragment,
+    start: int,
+    data: Samples,
+    mask: NDArray[np.bool_],
+    taken: NDArray[np.bool_] | None,
+) -> NDArray[np.int64]:
+    """Write one fragment into a row; returns the columns where it contradicts what was there."""
+    low, high = max(fragment.start, start), min(fragment.stop, start + len(data))
+    inside = slice(low - fragment.start, high - fragment.start)
+    samples = fragment.samples[inside]
+    columns = slice(low - start, high - start)
+    fresh = np.ones(high - low, bool) if fragment.valid is None else fragment.valid[inside]
+    if taken is not None:
+        fresh = fresh & ~taken[columns]
+    already = mask[columns] & fresh
+    clash = np.zeros(0, np.int64)
+    if already.any():
+        clash = np.flatnonzero(already & (data[columns] != samples.astype(data.dtype)))
+        clash += low - start
+    np.copyto(data[columns], samples, where=fresh, casting="same_kind")
+    mask[columns] |= fresh
+    return clash
