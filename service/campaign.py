@@ -17,12 +17,18 @@ from workers.archives import ArchiveConfig
 EXAMPLE = "see `tidepick run --help`"
 
 
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
+"""Far inside what int64 nanoseconds reach; a mistyped century is refused, not planned."""
+
+
 class CampaignError(Refusal):
     """A campaign that cannot be run; the message names the file, the field and the fix."""
 
 
 def _midnight(value: object) -> object:
     """Days only: a catalogue's coverage is kept by UTC day."""
+    if not isinstance(value, str | date):
+        raise ValueError(f"{value!r}: write a day as 2022-02-06")
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -36,7 +42,9 @@ def _midnight(value: object) -> object:
             0,
         ):
             raise ValueError(f"{value}: give whole UTC days, such as 2022-02-06")
-        return value.date()
+        value = value.date()
+    if not FIRST_DAY <= value <= LAST_DAY:
+        raise ValueError(f"{value}: not between {FIRST_DAY} and {LAST_DAY}")
     return value
 
 
@@ -45,7 +53,7 @@ Floor = Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Select(_Table):
@@ -140,11 +148,13 @@ def load_campaign(path: Path) -> Campaign:
     Raises CampaignError in one line: a missing file, broken TOML, unknown or unfit fields.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CampaignError(f"campaign {path}: no such file") from error
     except IsADirectoryError as error:
         raise CampaignError(f"campaign {path}: a folder; name the .toml file in it") from error
+    except OSError as error:
+        raise CampaignError(f"campaign {path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CampaignError(f"campaign {path}: not valid TOML: {error}") from error
     try:
@@ -216,24 +226,21 @@ def read_stations(path: Path) -> list[str]:
     import csv
 
     try:
-        lines = path.read_text().splitlines()
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
-        raise CampaignError(f"select.stations {path}: {error.strerror}") from error
-    lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if lines and {"network", "station"} <= set(lines[0].lower().split(",")):
-        lines[0] = lines[0].lower()
-        rows = csv.DictReader(lines)
-        return sorted(
-            {
-                ".".join(
-                    [
-                        row["network"],
-                        row["station"],
-                        row.get("location") or "*",
-                        row.get("band") or "*",
-                    ]
-                )
-                for row in rows
-            }
-        )
-    return lines
+        raise CampaignError(
+            f"select.stations: no file {path} ({error.strerror}); name a file, or write a list of "
+            'globs: ["UW.*"]'
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CampaignError(f"select.stations {path}: not UTF-8 text: {error}") from error
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not (lines and {"network", "station"} <= set(lines[0].lower().split(","))):
+        return lines
+    patterns = set()
+    for row in csv.DictReader([lines[0].lower(), *lines[1:]]):
+        if not row["network"] or not row["station"]:
+            raise CampaignError(f"select.stations {path}: a row without network or station: {row}")
+        codes = row["network"], row["station"], row.get("location") or "*", row.get("band") or "*"
+        patterns.add(".".join(codes))
+    return sorted(patterns)

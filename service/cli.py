@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -12,6 +13,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from service.terminal import rows_table
 
 OK, INCOMPLETE, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -43,9 +46,11 @@ Relative paths start at the campaign file's folder.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    out = Console(soft_wrap=options.json)
+    out = Console(soft_wrap=options.json, markup=False, emoji=False)  # data are never markup
     try:
-        return int(options.command(options, out))
+        code = int(options.command(options, out))
+        sys.stdout.flush()
+        return code
     except _refusals() as error:
         message = " ".join(str(getattr(error, "strerror", None) or error).split())
         if options.json:
@@ -53,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"tidepick: {message}", file=sys.stderr)
         return REFUSED
+    except BrokenPipeError:  # who reads us, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except KeyboardInterrupt:
         print("tidepick: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -168,18 +176,20 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace, out: Console) -> int:
     from service.demo import demo
 
-    return demo(options.out, options.seed, out, as_json=options.json)
+    return demo(options.out, options.seed, options.json)
 
 
 def _plan(options: argparse.Namespace, out: Console) -> int:
     from service.campaign import load_campaign
     from service.plan import CPU_SECONDS, make_plan
     from service.prepare import candidate_weights
+    from workers.archives import open_archive
 
     campaign = load_campaign(options.campaign)
     for config in campaign.candidate:
         candidate_weights(config)
-    plan = make_plan(campaign)
+    archive = open_archive(campaign.archive)
+    plan = make_plan(campaign, archive)
     compute = campaign.compute
     hours = plan.station_days * len(campaign.candidate) * CPU_SECONDS / compute.workers / 3600
     facts: dict[str, Any] = {
@@ -265,48 +275,53 @@ def _status(options: argparse.Namespace, out: Console) -> int:
 
 
 def _query(options: argparse.Namespace, out: Console) -> int:
+    import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
     from catalog.errors import Refusal
     from catalog.query import Catalog
 
+    writers = {".parquet": pyarrow.parquet.write_table, ".csv": pyarrow.csv.write_csv}
+    if options.output is not None and options.output.suffix not in writers:
+        raise Refusal(f"--output {options.output}: end it in .parquet or .csv")
     rows = Catalog(options.catalog).sql(options.sql)
     if options.output is not None:
-        if options.output.suffix == ".parquet":
-            pyarrow.parquet.write_table(rows, options.output)
-        elif options.output.suffix == ".csv":
-            pyarrow.csv.write_csv(rows, options.output)
-        else:
-            raise Refusal(f"--output {options.output}: end it in .parquet or .csv")
+        try:
+            writers[options.output.suffix](rows, options.output)
+        except (OSError, pa.ArrowException) as error:
+            raise Refusal(f"--output {options.output}: {error}") from error
         _show(out, options.json, "written", {"file": str(options.output), "rows": rows.num_rows})
     elif options.json:
         print(json.dumps(rows.to_pylist(), default=str, indent=1))
     else:
-        out.print(rows_table(rows.slice(0, options.rows).to_pylist(), rows.column_names))
+        out.print(rows_table(rows.slice(0, max(options.rows, 0)).to_pylist(), rows.column_names))
         if rows.num_rows > options.rows:
             out.print(f"{rows.num_rows - options.rows:,} more rows; see --rows and --output")
     return OK
 
 
 def _ingest(options: argparse.Namespace, out: Console) -> int:
+    from catalog.errors import Refusal
     from service.ingest import ingest_archive
+    from workers.archives import ArchiveConfig
 
-    return ingest_archive(options, out)
-
-
-def rows_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
-    """Query rows for a terminal."""
-    table = Table(*columns, header_style="bold")
-    for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else str(value)
+    if options.end <= options.start:
+        raise Refusal(f"--end {options.end}: not after --start {options.start}")
+    source = ArchiveConfig(kind=options.kind, root=options.source, pattern=options.pattern)
+    tally = ingest_archive(
+        source,
+        options.destination,
+        options.stations.split(","),
+        options.start,
+        options.end,
+        Console(stderr=True) if options.json else out,
+    )
+    for problem in tally.problems:
+        print(f"tidepick: {problem}", file=sys.stderr)
+    facts = {"destination": options.destination, "station_days": dict(tally.states)}
+    _show(out, options.json, "ingest", facts)
+    return OK if tally.complete else INCOMPLETE
 
 
 def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> None:

@@ -22,9 +22,9 @@ from eval.report.figure import Mark, WindowView, draw_windows
 from eval.report.score_figure import draw_scores
 from eval.report.terminal import scores_table
 from service.campaign import load_campaign
-from service.cli import rows_table
 from service.prepare import Prepared, prepare
 from service.run import run
+from service.terminal import rows_table
 from workers.archives import open_archive
 from workers.picker import Picker
 from workers.snippets import snippet
@@ -59,19 +59,18 @@ workers = 2
 """
 
 QUERY = """\
-SELECT candidate, station, phase, count(*) AS picks, round(avg(probability), 3) AS mean_probability,
-       min(time) AS first, max(time) AS last
+SELECT candidate, station, phase, count(*) AS picks, round(avg(probability), 3) AS probability
 FROM picks_default() GROUP BY ALL ORDER BY ALL"""
 
 COVERAGE = """\
-SELECT candidate, station, outcome, picks, round(seconds / 3600, 3) AS hours, segments,
-       n_components, flags FROM coverage ORDER BY ALL"""
+SELECT candidate, station, outcome, picks, round(seconds / 3600, 2) AS hours, n_components AS live,
+       flags, regexp_replace(detail, '.*/', '') AS detail FROM coverage ORDER BY ALL"""
 
 
-def demo(folder: Path, seed: int, out: Console, as_json: bool) -> int:
+def demo(folder: Path, seed: int, as_json: bool) -> int:
     """Make, pick, query, score, draw; everything lands in `folder`. Returns the exit code."""
     _fresh(folder)
-    say = Console(stderr=True) if as_json else out
+    say = Console(stderr=as_json)
     say.print(f"[bold]1[/] writing three synthetic station-days to {folder}/archive")
     truth = demo_archive(folder / "archive", seed)
     pq.write_table(truth, folder / "truth.parquet")

@@ -43,6 +43,8 @@ def submit(
     follow: called with each piece of the job's log until it ends; without it, returns at once.
     Raises JobError where the address does not answer.
     """
+    if not address.startswith(("http://", "https://")):
+        raise JobError(f"--address {address}: not a dashboard's; it is http://HEAD:8265 as a rule")
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     with tempfile.TemporaryDirectory(prefix="tidepick-job-") as folder:
@@ -66,18 +68,24 @@ def submit(
                 f"--address {address}: no Ray dashboard answers there "
                 f"({str(error).splitlines()[0]}); it is http://HEAD:8265 as a rule"
             ) from error
-    if follow is None:
-        return job, str(client.get_job_status(job))
-    shown = 0
-    while True:
-        status = client.get_job_status(job)
-        log = client.get_job_logs(job)
-        if len(log) > shown:
-            follow(log[shown:])
-            shown = len(log)
-        if status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED):
-            return job, str(status)
-        time.sleep(1.0)
+    try:
+        if follow is None:
+            return job, str(client.get_job_status(job))
+        shown = 0
+        while True:
+            status = client.get_job_status(job)
+            log = client.get_job_logs(job)
+            if len(log) > shown:
+                follow(log[shown:])
+                shown = len(log)
+            if status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED):
+                return job, str(status)
+            time.sleep(1.0)
+    except (ConnectionError, RuntimeError) as error:
+        raise JobError(
+            f"--address {address}: the dashboard answers no more "
+            f"({str(error).splitlines()[0]}); job {job} was submitted, see `ray job status {job}`"
+        ) from error
 
 
 def pack(campaign: Campaign, folder: Path) -> Path:

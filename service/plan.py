@@ -12,7 +12,7 @@ from typing import Any
 from catalog.commits import Commit, resolve
 from catalog.schema import Outcome, Shard, StationDay, TraceId, digest
 from service.campaign import Campaign, CampaignError
-from workers.archives import open_archive
+from workers.archives import Archive
 from workers.picker import StoredCandidate, Work
 
 SHARDS_AT_LEAST = 64
@@ -52,39 +52,39 @@ class Plan:
         }
 
 
-def make_plan(campaign: Campaign) -> Plan:
+def make_plan(campaign: Campaign, archive: Archive) -> Plan:
     """List the archive and cut the campaign into shards.
 
     Every day of [start, end) of every matching trace is planned, held or not: what the archive
     lacks becomes `no_data`, not a silence. Raises CampaignError where no station matches.
     """
     select = campaign.select
-    patterns = [_pattern(text) for text in select.stations]
     sizes: dict[StationDay, int] = {}
-    matched: set[str] = set()
-    seen: set[TraceId] = set()
-    for holding in open_archive(campaign.archive).holdings(select.start, select.end):
-        seen.add(holding.trace)
-        fitting = [
-            text
-            for text, pattern in zip(select.stations, patterns, strict=True)
-            if _matches(holding.trace, pattern)
-        ]
-        if fitting:
-            matched.update(fitting)
-            day = StationDay(holding.trace, holding.day)
-            sizes[day] = sizes.get(day, 0) + holding.size
-    if not sizes:
+    for holding in archive.holdings(select.start, select.end):
+        day = StationDay(holding.trace, holding.day)
+        sizes[day] = sizes.get(day, 0) + holding.size
+    seen = {day.trace for day in sizes}
+    chosen = select_traces(seen, select.stations)
+    if not chosen:
         held = ", ".join(str(trace) for trace in sorted(seen)[:5]) or "nothing"
         raise CampaignError(
             f"select.stations: none of {list(select.stations)} matches a trace of "
             f"{campaign.archive.root} in {select.start}..{select.end}, which holds {held}"
             f"{'...' if len(seen) > 5 else ''}; globs are NET.STA[.LOC[.BAND]]"
         )
-    traces = sorted({day.trace for day in sizes})
-    unmatched = [text for text in select.stations if text not in matched]
-    shards = cut_shards(traces, select.start, select.end, campaign.compute.station_days_per_shard)
-    return Plan(shards, sizes, unmatched)
+    shards = cut_shards(chosen, select.start, select.end, campaign.compute.station_days_per_shard)
+    wanted = set(chosen)
+    return Plan(
+        shards,
+        {day: size for day, size in sizes.items() if day.trace in wanted},
+        [text for text in select.stations if not select_traces(chosen, [text])],
+    )
+
+
+def select_traces(traces: Iterable[TraceId], patterns: Sequence[str]) -> list[TraceId]:
+    """The traces that match any NET.STA[.LOC[.BAND]] glob, sorted. `--` is an empty location."""
+    globs = [_pattern(text) for text in patterns]
+    return sorted({trace for trace in traces if any(_matches(trace, glob) for glob in globs)})
 
 
 def cut_shards(traces: Sequence[TraceId], start: date, end: date, largest: int) -> list[Shard]:

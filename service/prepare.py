@@ -13,6 +13,7 @@ from catalog.schema import PHASES
 from catalog.store import Store, open_store
 from service.campaign import Campaign, CampaignError, CandidateConfig
 from service.plan import Plan, make_plan
+from workers.archives import FilesArchive, open_archive
 from workers.picker import Assignment, StoredCandidate, store_weights
 from workers.weights import Weights, WeightsError, resolve
 
@@ -42,7 +43,8 @@ def prepare(campaign: Campaign) -> Prepared:
                     f"candidate.name: {other.name!r} and {record.name!r} are the same weights with "
                     "the same settings; keep one"
                 )
-    plan = make_plan(campaign)
+    archive = open_archive(campaign.archive)
+    plan = make_plan(campaign, archive)
     store = open_store(campaign.catalog, campaign.catalog_options)
     create_catalog(store)
     register_candidates(store, records)
@@ -62,6 +64,7 @@ def prepare(campaign: Campaign) -> Prepared:
         archive=campaign.archive,
         candidates=stored,
         device=compute.device,
+        file_index=archive.index if isinstance(archive, FilesArchive) else None,
         threads=max(1, int(compute.cpus_per_worker)),
     )
     return Prepared(campaign, store, plan, assignment)

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import signal
+import socket
 import tempfile
 import time
 import uuid
@@ -63,6 +64,16 @@ class Summary:
 
 class WorkersLost(Refusal):
     """No worker could start, or none is left."""
+
+
+class ClusterUnreachable(Refusal):
+    """No Ray cluster answers at --address."""
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(
+            f"--address {address}: no Ray cluster answers there ({why}); it is HOST:6379 as a "
+            "rule, or auto on a machine of the cluster"
+        )
 
 
 class Interrupted(Exception):
@@ -184,7 +195,11 @@ def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
     compute = prepared.campaign.compute
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if address is not None:
-        ray.init(address=address, **quiet)
+        _knock(address)
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ClusterUnreachable(address, str(error)) from error
     else:
         ray.init(
             address="local",
@@ -206,6 +221,19 @@ def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
         }
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Whether anything listens there, in seconds: Ray itself takes minutes to give up."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not host or "/" in host or not port.isdecimal():
+        raise ClusterUnreachable(address, "not HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterUnreachable(address, str(error)) from error
 
 
 @contextmanager

@@ -21,7 +21,10 @@ def half_range(
     rate: int,
     span_s: tuple[float, float],
 ) -> NDArray[np.float32]:
-    """For each column [k] of data [3, n]: half the range of the span about it, NaN without data."""
+    """For each column [k] of data [3, n]: half the range of the span about it, NaN without data.
+
+    A table holds NaN as null.
+    """
     low, high = (round(edge * rate) for edge in span_s)
     result = np.full(len(columns), np.nan, np.float32)
     for k, column in enumerate(columns):

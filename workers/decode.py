@@ -194,6 +194,8 @@ def _not_finite(fragments: Sequence[Fragment]) -> list[tuple[int, int, int]]:
 
 
 def _foreign(body: bytes, source: str) -> tuple[list[ForeignTrace], list[str]]:
+    if scan(body).truncated:
+        raise BadFormat(source, f"{len(body)} bytes, which end inside the first record")
     traces, said = read_foreign(body)
     if not traces:
         raise BadFormat(source, "; ".join([_look(body), *said]))

@@ -7,6 +7,7 @@ that reading it back assembles to the same waveform as the objects that it was m
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,6 +17,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
 
 from catalog.schema import COMPONENTS, StationDay, TraceId
 from catalog.store import MissingObject, Store, StoreError
@@ -72,7 +74,7 @@ def ingest(
         beside = {day + timedelta(days=step) for day in days for step in (-1, 1)}
         for day in sorted(days | {day for day in beside if start <= day < end}):
             done = _ingest_day(source, destination, StationDay(trace, day))
-            if day in days or done.state != "empty":
+            if day in days or done.state not in ("empty", "unreadable"):
                 yield done
 
 
@@ -96,32 +98,19 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
     detail = "; ".join(reading.detail)
     if not waveforms:
         return Ingested(station_day, "empty", detail=detail)
-    metadata: dict[str, Any] = {}
-    names = []
     for rate, waveform in waveforms:
-        name = f"{rate:.12g}Hz"
-        names.append(name)
-        metadata |= _write_rate(destination, path, name, rate, waveform)
+        _write_rate(destination, f"{path}/{rate:.12g}Hz", rate, waveform)
     attributes = {
         "format": FORMAT,
         "trace": str(station_day.trace),
         "day": station_day.day.isoformat(),
-        "rates": names,
+        "rates": [f"{rate:.12g}Hz" for rate, _ in waveforms],
         "inputs": dict(reading.inputs),
         "flags": _flags_inside(reading, station_day),
         "detail": list(reading.detail),
     }
     # The marker comes last and whole: without it nothing of this day is ever read.
-    marker = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": attributes,
-        "consolidated_metadata": {
-            "kind": "inline",
-            "must_understand": False,
-            "metadata": metadata,
-        },
-    }
+    marker = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     destination.create(f"{path}/{MARKER}", json.dumps(marker).encode())
     samples = sum(int(waveform.mask.sum()) for _, waveform in waveforms)
     return Ingested(station_day, "written", samples, detail)
@@ -148,14 +137,10 @@ def _flags_inside(reading: Reading, station_day: StationDay) -> list[tuple[int, 
     ]
 
 
-def _write_rate(
-    destination: Store, path: str, name: str, rate: float, waveform: Waveform
-) -> dict[str, Any]:
-    """Write the arrays of one rate; returns the metadata of all that it wrote, by path."""
-    store = zarr_store(destination)
+def _write_rate(destination: Store, path: str, rate: float, waveform: Waveform) -> None:
+    store = zarr_store(destination, path)
     zarr.create_group(
         store,
-        path=f"{path}/{name}",
         overwrite=True,  # what an interrupted ingest has left
         attributes={
             "rate": rate,
@@ -182,7 +167,7 @@ def _write_rate(
         chunks, shards = _chunking(values.shape, dimensions, chunk, shard)
         array = zarr.create_array(
             store,
-            name=f"{path}/{name}/{key}",
+            name=key,
             shape=values.shape,
             dtype=values.dtype,
             chunks=chunks,
@@ -192,10 +177,10 @@ def _write_rate(
             dimension_names=dimensions,
         )
         array[...] = values
-    return {
-        entry: json.loads(destination.fetch(f"{path}/{entry}/{MARKER}")[0])
-        for entry in (name, *(f"{name}/{key}" for key in arrays))
-    }
+    with warnings.catch_warnings():
+        # zarr-python and xarray read it in one request; the specification does not name it yet.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(store)
 
 
 def _chunking(

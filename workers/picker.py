@@ -15,7 +15,8 @@ from catalog.commits import Commit, commit, is_committed, new_attempt
 from catalog.schema import PICK_SCHEMA, Outcome, Shard, shard_id, utc_now
 from catalog.store import S3Options, Store, open_store
 from catalog.writer import partition, write_attempt
-from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.archives import Archive, ArchiveConfig, FilesArchive, open_archive
+from workers.archives.files import Index
 from workers.engines import open_engine
 from workers.pipeline import StationDayPicked, pick_shard
 from workers.span import Candidate, Picked
@@ -45,6 +46,7 @@ class Assignment:
     catalog_options: S3Options
     archive: ArchiveConfig
     candidates: Sequence[StoredCandidate]
+    file_index: Index | None = None  # of a `files` archive: what the driver found in each object
     device: str = "cpu"
     threads: int = 1
 
@@ -84,6 +86,8 @@ class Picker:
         self._assignment = assignment
         self._store = open_store(assignment.catalog, assignment.catalog_options)
         self._archive: Archive = open_archive(assignment.archive)
+        if isinstance(self._archive, FilesArchive) and assignment.file_index is not None:
+            self._archive.index = assignment.file_index
         self._stored = {candidate.name: candidate for candidate in assignment.candidates}
         self._ready = {candidate.name: self._load(candidate) for candidate in assignment.candidates}
 

@@ -82,13 +82,14 @@ class Span:
     last: int
     waveform: Waveform
     flags: Sequence[tuple[int, int, int]]
+    detail: str = ""
 
     @classmethod
     def of(cls, reading: Reading, trace: TraceId, start_ns: int, end_ns: int, rate: int) -> Span:
         first, last = (-(-ns * rate // NS) for ns in (start_ns, end_ns))
         margin = halo(rate)
         waveform = assemble(reading.fragments, rate, first - margin, last + margin)
-        return cls(trace, first, last, waveform, reading.flags)
+        return cls(trace, first, last, waveform, reading.flags, "; ".join(reading.detail))
 
     @property
     def core(self) -> slice:
@@ -98,13 +99,11 @@ class Span:
     def refusal(self, reading: Reading) -> Picked | None:
         """Why there is nothing to run over, or None."""
         rate = self.waveform.rate
-        detail = "; ".join(reading.detail)
         if self.waveform.mask[:, self.core].any():
             if not self._windows().size:
-                facts = self._facts(detail)
-                return facts(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
+                return self._facts()(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
             if not self._live_components():
-                return self._facts(detail)(Outcome.DEAD, "every component is constant")
+                return self._facts()(Outcome.DEAD, "every component is constant")
             return None
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
         others = {
@@ -122,7 +121,7 @@ class Span:
                 sampling_rate=max(others),
                 flags=Flag.OTHER_RATE,
             )
-        return Picked(Outcome.NO_DATA, detail)
+        return Picked(Outcome.NO_DATA, self.detail)
 
     def pick(self, waveform: Waveform, candidates: Sequence[Candidate]) -> dict[str, Picked]:
         """The span's picks by candidate name."""
@@ -178,7 +177,7 @@ class Span:
                 saturated += int(((full >= self.core.start) & (full < self.core.stop)).sum())
                 tables.append(self._rows(phase, find_peaks(curve[a:b], floor, limit), a))
         picks = pa.concat_tables(tables).sort_by([("time", "ascending"), ("phase", "ascending")])
-        return self._facts("")(Outcome.PICKED, "", picks=picks, saturated=saturated)
+        return self._facts()(Outcome.PICKED, "", picks=picks, saturated=saturated)
 
     def _rows(self, phase: str, peaks: Peaks, shift: int) -> pa.Table:
         """The peaks inside the span, as SPAN_SCHEMA. shift: column of the curve's first sample."""
@@ -206,7 +205,10 @@ class Span:
             "n_components": live[inside].astype(np.uint8),
             "flags": flags[inside].astype(np.uint16),
         }
-        return pa.table([pa.array(values[f.name], f.type) for f in SPAN_SCHEMA], schema=SPAN_SCHEMA)
+        return pa.table(
+            [pa.array(values[f.name], f.type, from_pandas=True) for f in SPAN_SCHEMA],
+            schema=SPAN_SCHEMA,
+        )
 
     def _surroundings(self, columns: IntArray) -> tuple[IntArray, IntArray]:
         """Live components and flags within half a window of each column: [k], [k].
@@ -235,7 +237,7 @@ class Span:
         core = self.core
         return int(_varies(self.waveform.data[:, core], self.waveform.mask[:, core]).sum())
 
-    def _facts(self, detail: str) -> _Facts:
+    def _facts(self) -> _Facts:
         core, rate, waveform = self.core, self.waveform.rate, self.waveform
         mask = waveform.mask[:, core]
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
@@ -249,7 +251,7 @@ class Span:
         if live < int(mask.any(axis=1).sum()):
             flags |= Flag.DEAD_COMPONENT
         return _Facts(
-            detail=detail,
+            detail=self.detail,
             seconds=int(mask.any(axis=0).sum()) / rate,
             segments=len(segments(mask)),
             n_components=live,

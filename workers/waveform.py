@@ -78,7 +78,7 @@ class Waveform:
 
     @property
     def stop(self) -> int:
-        return self.start + self.data.shape[1]
+        return self.start + int(self.data.shape[1])
 
     def offset_ns(self, index: int) -> int:
         """True time minus grid time at a sample: the mean over the components that have it."""
@@ -96,7 +96,7 @@ def grid_index(ns: int, rate: float) -> int:
     if float(rate).is_integer() and NS % int(rate) == 0:
         step = NS // int(rate)
         index, rest = divmod(ns, step)
-        return index + int(2 * rest > step or (2 * rest == step and index % 2 == 1))
+        return index + (1 if 2 * rest > step or (2 * rest == step and index % 2) else 0)
     return round(ns * rate / NS)
 
 

@@ -17,7 +17,7 @@ from workers.synthetic import RATE, Recording, station_day
 from workers.training import Picks, arrivals_of, found
 
 BUILTIN = Path(workers.__file__).parent / "builtin"
-HOURS = 4
+HOURS = 3
 DAYS = 3
 SEED = 20_240_301  # training draws from seeds 0 and [0, 1]
 
@@ -29,11 +29,10 @@ def seisbench_picks(name: str, recording: Recording) -> Picks:
     model.load_state_dict(load_file(BUILTIN / f"{name}.safetensors"))
     stream = obspy.Stream()
     for component, row in zip(COMPONENTS, recording.data, strict=True):
-        trace, header = recording.trace, {"sampling_rate": RATE}
-        header |= {"network": trace.network, "station": trace.station}
-        header |= {"location": trace.location, "channel": f"{trace.band}{component}"}
-        header |= {"starttime": obspy.UTCDateTime(ns=recording.start_ns)}
-        stream += obspy.Trace(row, header)
+        piece = obspy.Trace(row, {"sampling_rate": RATE})
+        piece.id = f"{recording.trace}{component}"
+        piece.stats.starttime = obspy.UTCDateTime(ns=recording.start_ns)
+        stream += piece
     torch.set_num_threads(1)
     picks = model.classify(stream, batch_size=64, **description["default_args"]).picks
     return [(pick.phase, pick.peak_time.ns) for pick in picks]

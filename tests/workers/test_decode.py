@@ -328,7 +328,7 @@ class Bomb:
         (b"", "empty"),
         (b"<!DOCTYPE html><html>Sign in</html>", "HTML"),
         (b"not a waveform at all, only words", "no known waveform format"),
-        (miniseed(noise(100), ORIGIN * STEP)[:300], "no known waveform format"),
+        (miniseed(noise(100), ORIGIN * STEP)[:300], "end inside the first record"),
         (pickle.dumps(Bomb()), "no known waveform format"),
     ],
 )

@@ -25,4 +25,4 @@ def open_archive(config: ArchiveConfig) -> Archive:
     return ARCHIVES[config.kind](config)
 
 
-__all__ = ["ARCHIVES", "Archive", "ArchiveConfig", "Holding", "open_archive"]
+__all__ = ["ARCHIVES", "Archive", "ArchiveConfig", "FilesArchive", "Holding", "open_archive"]

@@ -8,21 +8,24 @@
         offsets   int64 (record, field): row of the component, grid index, true minus grid time ns
         conflict  bool (time,), where overlapping records disagreed; absent where none did
 
-`xarray.open_zarr(".../2022-02-06", group="100Hz", chunks={})` opens it.
+`xarray.open_zarr(".../2022-02-06/100Hz", chunks={})` opens it.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from catalog.schema import COMPONENTS, TraceId, day_of, days_between
@@ -45,17 +48,26 @@ def group_path(trace: TraceId, day: date) -> str:
     return f"{trace}/{day.isoformat()}"
 
 
-def zarr_store(store: Store) -> zarr.storage.LocalStore | FsspecStore:
-    """Our store as zarr sees it."""
+def zarr_store(store: Store, path: str) -> zarr.storage.LocalStore | FsspecStore:
+    """A folder of our store as zarr sees it; zarr writes nothing above it."""
     if isinstance(store, LocalStore):
-        return zarr.storage.LocalStore(store.root)
-    return FsspecStore.from_mapper(store.filesystem().get_mapper(store.url))
+        return zarr.storage.LocalStore(store.root / path)
+    bucket_path = store.url_of(path).removeprefix("s3://")
+    return FsspecStore(_on_zarrs_loop(store.filesystem()), path=bucket_path)
+
+
+@cache
+def _on_zarrs_loop(filesystem: Any) -> Any:
+    """The same file system for zarr's event loop, closed there when the process ends."""
+    twin = type(filesystem)(**{**filesystem.storage_options, "asynchronous": True})
+    session = sync(twin.set_session())
+    atexit.register(lambda: sync(session.close()))
+    return twin
 
 
 class ZarrArchive:
     def __init__(self, config: ArchiveConfig) -> None:
         self.store = config.store()
-        self._zarr = zarr_store(self.store)
 
     def holdings(self, start: date, end: date) -> Iterator[Holding]:
         """Station-days that are complete, from one listing of the whole root."""
@@ -95,9 +107,10 @@ class ZarrArchive:
             flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
             detail += attributes["detail"]
             try:
-                group = zarr.open_group(self._zarr, path=path, mode="r", use_consolidated=True)
                 for rate in attributes["rates"]:
-                    fragments += _read_rate(group, rate, start_ns, end_ns, url)
+                    folder = zarr_store(self.store, f"{path}/{rate}")
+                    group = zarr.open_group(folder, mode="r", use_consolidated=True)
+                    fragments += _read_rate(group, start_ns, end_ns, f"{url}/{rate}")
             except PermissionError as error:
                 raise AccessDenied(errno.EACCES, f"access denied: {url}: {error}") from error
             except OSError as error:
@@ -116,12 +129,8 @@ def _attributes(marker: bytes, url: str) -> dict[str, Any]:
     return dict(attributes)
 
 
-def _read_rate(
-    group: zarr.Group, name: str, start_ns: int, end_ns: int, url: str
-) -> list[Fragment]:
+def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list[Fragment]:
     """Fragments of one sampling rate of one station-day inside a span."""
-    arrays = group[name]
-    assert isinstance(arrays, zarr.Group)
     rate, first = float(arrays.attrs["rate"]), int(arrays.attrs["start"])  # type: ignore[arg-type]
     stored = _array(arrays, "data")
     low = max(grid_index(start_ns, rate), first)
@@ -132,7 +141,7 @@ def _read_rate(
     data: NDArray[Any] = np.asarray(stored[:, span])
     mask = np.asarray(_array(arrays, "mask")[:, span])
     if _is_missing(data, mask, stored.fill_value):
-        raise BadFormat(f"{url}/{name}", "a shard object is missing; ingest this day again")
+        raise BadFormat(url, "a shard object is missing; ingest this day again")
     table = np.asarray(_array(arrays, "offsets")[:])
     conflict = np.zeros(high - low, bool)
     if "conflict" in arrays:

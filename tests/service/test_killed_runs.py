@@ -1,0 +1,166 @@
+"""Exactly once on Ray: drivers and workers of `tidepick run` die, and the next run completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMITS = 20
+"""2 stations x 5 days x 2 candidates: enough to be killed in the middle."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds workers in /proc"),
+]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A `tidepick run --json` that leads a session, to which its Ray belongs."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        return self.process.wait(timeout=240)
+
+    def facts(self) -> dict[str, Any]:
+        return dict(json.loads(self.out.read_text()))
+
+    def session(self) -> dict[int, str]:
+        """The living processes of the session, also where the driver is dead: pid -> title."""
+        found = {}
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, _, session = status.read_text().rpartition(")")[2].split()[:4]
+                title = status.with_name("cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended meanwhile
+            if int(session) == self.process.pid and state != "Z":
+                found[int(status.parent.name)] = title.replace(b"\0", b" ").decode()
+        return found
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Iterator[Callable[[Any], Driver]]:
+    """Starts drivers; at the end nothing is left of them, nor of their Ray."""
+    short = tempfile.mkdtemp(prefix="t", dir="/tmp")  # Ray's sockets need a short path
+    drivers: list[Driver] = []
+
+    def start(trial: Any) -> Driver:
+        out, err = (tmp_path / f"{name}{len(drivers)}" for name in ("out", "err"))
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service.cli", "run", str(trial.campaign()), "--json"],
+                cwd=ROOT,
+                env={**os.environ, **trial.environment, "PYTHONPATH": str(ROOT), "TMPDIR": short},
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        drivers.append(Driver(process, out, err))
+        return drivers[-1]
+
+    yield start
+    for driver in drivers:
+        while left := driver.session():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+        driver.process.wait()
+    shutil.rmtree(short, ignore_errors=True)
+
+
+@pytest.fixture
+def week(trial: Any) -> Any:
+    return replace(trial, end_day=date(2024, 3, 6))
+
+
+@pytest.fixture(scope="module")
+def undisturbed_week(new_trial: Callable[[], Any]) -> Any:
+    trial = replace(new_trial(), end_day=date(2024, 3, 6))
+    trial.complete()
+    return trial
+
+
+def test_a_killed_driver(
+    week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
+) -> None:
+    """Its workers may go on for a moment: the next run does not wait for them."""
+    first = drive(week)
+    soon(lambda: begun(week, first))
+    first.send(signal.SIGKILL)
+    assert first.end() == -signal.SIGKILL
+    assert 0 < len(week.commits()) < COMMITS
+    second = drive(week)
+    assert second.end() == 0, second.err.read_text()
+    assert second.facts()["left"] == 0
+    assert len(week.commits()) == COMMITS
+    assert week.rows() == undisturbed_week.rows()
+
+
+def test_an_interrupted_driver_says_how_to_go_on(
+    week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
+) -> None:
+    first = drive(week)
+    soon(lambda: begun(week, first))
+    first.send(signal.SIGINT)
+    assert first.end() == 130
+    message = first.err.read_text()
+    assert "tidepick: interrupted; run the same command to go on" in message
+    assert "Traceback" not in message
+    assert first.facts()["state"] == "interrupted"
+    soon(lambda: not first.session())
+    done = len(week.commits())
+    assert 0 < done < COMMITS
+    second = drive(week)
+    assert second.end() == 0, second.err.read_text()
+    facts = second.facts()
+    assert (facts["already_committed"], facts["done_now"], facts["left"]) == (
+        done,
+        COMMITS - done,
+        0,
+    )
+    assert week.rows() == undisturbed_week.rows()
+
+
+def test_a_killed_worker_is_replaced(
+    week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
+) -> None:
+    driver = drive(week)
+    soon(lambda: begun(week, driver))
+    workers = [pid for pid, title in driver.session().items() if "PickActor" in title]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    assert len(week.commits()) < COMMITS
+    assert driver.end() == 0, driver.err.read_text()
+    facts = driver.facts()
+    assert (facts["state"], facts["left"], facts["failures"]) == ("complete", 0, {})
+    assert len(week.commits()) == COMMITS
+    assert week.rows() == undisturbed_week.rows()
+
+
+def begun(trial: Any, driver: Driver) -> bool:
+    """It has committed something; asked of a driver that must not have ended by itself."""
+    assert driver.process.poll() is None, driver.err.read_text()
+    return bool(trial.commits())

@@ -1,0 +1,245 @@
+"""Archives: the same code on a local path and on S3, the same samples whatever the span."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from obspy import Stream, Trace, UTCDateTime
+from pydantic import ValidationError
+
+from catalog.schema import DAY_NS, Flag, TraceId, day_start_ns
+from catalog.store import StoreError, open_store
+from workers.archives import ArchiveConfig, Holding, open_archive
+from workers.archives.files import FilesArchive, glob_pattern
+from workers.archives.objects import Objects
+from workers.decode import BadFormat
+from workers.waveform import assemble, grid_index
+
+HH = TraceId("XX", "SYN", "00", "HH")
+DAY = date(2021, 12, 31)
+NEXT = DAY + timedelta(days=1)
+RATE = 20
+SECOND = 1_000_000_000
+
+
+def miniseed(
+    samples: NDArray[np.int32], start_ns: int, component: str = "Z", trace: TraceId = HH
+) -> bytes:
+    header = {
+        "network": trace.network,
+        "station": trace.station,
+        "location": trace.location,
+        "channel": trace.band + component,
+        "sampling_rate": RATE,
+        "starttime": UTCDateTime(ns=start_ns),
+    }
+    out = io.BytesIO()
+    Stream([Trace(samples, header)]).write(out, "MSEED", encoding="STEIM2", reclen=512)
+    return out.getvalue()
+
+
+def noise(n: int, seed: int) -> NDArray[np.int32]:
+    return np.random.default_rng(seed).integers(-999, 999, n).astype(np.int32)
+
+
+def sds_key(day: date, component: str = "Z", trace: TraceId = HH) -> str:
+    channel = trace.band + component
+    name = f"{trace.network}.{trace.station}.{trace.location}.{channel}.D.{day:%Y.%j}"
+    return f"{day.year}/{trace.network}/{trace.station}/{channel}.D/{name}"
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty root, local and on S3."""
+    if request.param == "local":
+        return str(tmp_path)
+    return str(request.getfixturevalue("s3").url("archive"))
+
+
+def put_new_year(root: str) -> NDArray[np.int32]:
+    """Minutes around New Year in two day objects, the first reaching 3.5 s over midnight."""
+    store = open_store(root)
+    begin = day_start_ns(NEXT) - 120 * SECOND
+    truth = noise(240 * RATE, 1)
+    cut = round(123.5 * RATE)
+    store.create(sds_key(DAY), miniseed(truth[:cut], begin))
+    store.create(sds_key(NEXT), miniseed(truth[cut:], begin + cut * SECOND // RATE))
+    store.create(sds_key(DAY, "E"), miniseed(truth[:cut] * 2, begin, "E"))
+    store.create(f"{DAY.year}/XX/SYN/LOG.L/XX.SYN.00.LOG.L.{DAY:%Y.%j}", b"not a waveform")
+    return truth
+
+
+def test_sds_lists_and_reads_over_midnight_and_new_year(root: str) -> None:
+    truth = put_new_year(root)
+    archive = open_archive(ArchiveConfig(kind="sds", root=root))
+    holdings = list(archive.holdings(DAY, NEXT + timedelta(days=1)))
+    assert [(h.trace, h.day) for h in holdings] == [(HH, DAY), (HH, NEXT)]
+    sizes = {entry.key: entry.size for entry in open_store(root).list()}
+    assert holdings[0].size == sizes[sds_key(DAY)] + sizes[sds_key(DAY, "E")]
+    assert list(archive.holdings(NEXT, NEXT)) == []
+
+    midnight = day_start_ns(NEXT)
+    first = grid_index(midnight, RATE) - 120 * RATE
+    for low, high in ((0, 240), (0, 120), (120, 240), (121, 122), (119, 121), (130, 200)):
+        start, end = (midnight + (second - 120) * SECOND for second in (low, high))
+        reading = archive.read(HH, start, end)
+        waveform = assemble(reading.fragments, RATE, grid_index(start, RATE), grid_index(end, RATE))
+        np.testing.assert_array_equal(waveform.data[0], truth[low * RATE : high * RATE])
+        assert waveform.mask[0].all()
+        assert waveform.start == first + low * RATE
+    assert set(reading.inputs) == {
+        open_store(root).url_of(key) for key in (sds_key(DAY), sds_key(DAY, "E"), sds_key(NEXT))
+    } and all(reading.inputs.values())
+
+
+def test_nothing_held_is_an_empty_reading(root: str) -> None:
+    put_new_year(root)
+    other = TraceId("XX", "SYN", "", "HH")
+    archive = open_archive(ArchiveConfig(kind="sds", root=root))
+    for trace, day in ((other, DAY), (HH, date(2020, 5, 5))):
+        reading = archive.read(trace, day_start_ns(day), day_start_ns(day) + DAY_NS)
+        assert not reading.fragments and not reading.inputs and not reading.detail
+
+
+def test_a_missing_root_says_so(tmp_path: Path, s3: object) -> None:
+    for kind in ("sds", "files", "zarr"):
+        for root in (str(tmp_path / "nowhere"), "s3://no-such-bucket/archive"):
+            archive = open_archive(ArchiveConfig(kind=kind, root=root))
+            with pytest.raises(StoreError, match=r"nowhere|no-such-bucket"):
+                list(archive.holdings(DAY, NEXT))
+
+
+def test_a_bad_object_is_told_and_raised_only_where_nothing_else_gave_data(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    midnight = day_start_ns(NEXT)
+    store.create(sds_key(DAY), b"<html>maintenance</html>")
+    store.create(sds_key(NEXT), miniseed(noise(50 * 3600 * 3, 1), midnight + 3 * 3600 * SECOND))
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    with pytest.raises(BadFormat, match="HTML"):
+        archive.read(HH, midnight - DAY_NS, midnight)
+    reading = archive.read(HH, midnight - DAY_NS, midnight + DAY_NS)
+    assert len(reading.fragments) == 1 and "HTML" in reading.detail[0]
+    assert (Flag.SALVAGED, midnight - DAY_NS, midnight) in reading.flags
+    assert len(reading.inputs) == 2
+
+
+def test_what_lies_hours_outside_of_its_day_is_left_out_whatever_the_span(tmp_path: Path) -> None:
+    midnight = day_start_ns(NEXT)
+    samples = noise(5 * 3600 * RATE, 1)  # to 05:00 of the next day
+    open_store(str(tmp_path)).create(sds_key(DAY), miniseed(samples, midnight))
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    whole = archive.read(HH, midnight - DAY_NS, midnight + DAY_NS)
+    (fragment,) = whole.fragments
+    assert fragment.stop == grid_index(midnight + 3600 * SECOND, RATE)
+    np.testing.assert_array_equal(fragment.samples, samples[: 3600 * RATE])
+    assert "left out" in whole.detail[0]
+    assert not archive.read(HH, midnight + 4 * 3600 * SECOND, midnight + DAY_NS).fragments
+
+
+def test_files_are_indexed_by_what_they_hold(root: str) -> None:
+    midnight = day_start_ns(NEXT)
+    store = open_store(root)
+    other = TraceId("XX", "OTH", "", "EH")
+    parts = {component: noise(100 * RATE, i) for i, component in enumerate("ZNE")}
+    for component, samples in parts.items():
+        trace = Trace(
+            samples.astype(np.float32),
+            {
+                "network": "XX",
+                "station": "SYN",
+                "location": "00",
+                "channel": "HH" + component,
+                "sampling_rate": RATE,
+                "starttime": UTCDateTime(ns=midnight - 50 * SECOND),
+            },
+        )
+        out = io.BytesIO()
+        Stream([trace]).write(out, "SAC")
+        store.create(f"event 1/SYN.{component}.sac", out.getvalue())
+    store.create("event 1/README.sac", b"three components of a station")
+    store.create("event 1/other.mseed", miniseed(noise(99, 5), midnight, "Z", other))
+
+    config = ArchiveConfig(kind="files", root=root, pattern="**/*.sac")
+    archive = open_archive(config)
+    holdings = list(archive.holdings(DAY, NEXT + timedelta(days=1)))
+    assert [(h.trace, h.day) for h in holdings] == [(HH, DAY), (HH, NEXT)]
+    assert abs(holdings[0].size - holdings[1].size) <= 1 and holdings[0].size > 0
+    assert isinstance(archive, FilesArchive)
+    assert list(archive.unreadable) == ["event 1/README.sac"]
+
+    lent = open_archive(config)
+    assert isinstance(lent, FilesArchive)
+    lent.index = json.loads(json.dumps(archive.index))  # as another process gets it
+    reading = lent.read(HH, midnight - 10 * SECOND, midnight + 10 * SECOND)
+    assert {fragment.component for fragment in reading.fragments} == set("ZNE")
+    low = grid_index(midnight, RATE) - 10 * RATE
+    waveform = assemble(reading.fragments, RATE, low, low + 20 * RATE)
+    assert waveform.data.dtype == np.float32
+    for row, component in enumerate("ZNE"):
+        np.testing.assert_array_equal(
+            waveform.data[row], parts[component][40 * RATE : 60 * RATE].astype(np.float32)
+        )
+
+
+def test_the_real_files_are_found(data: Path) -> None:
+    archive = open_archive(ArchiveConfig(kind="files", root=str(data / "continuous")))
+    found = {
+        (str(h.trace), h.day.isoformat())
+        for h in archive.holdings(date(2014, 1, 1), date(2023, 1, 1))
+    }
+    assert found == {
+        ("PB.B204..EH", "2022-02-06"),
+        ("UW.SHW..HH", "2022-02-06"),
+        *((f"CX.{name}..HH", f"2014-0{month}-01") for name in ("PB01", "PB02") for month in (3, 4)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("glob", "yes", "no"),
+    [
+        ("**/*", ["a", "a/b", "a/b.c/d"], []),
+        ("*.ms", ["a.ms"], ["a/b.ms", "a.msx", "ams"]),
+        ("**/x?/*.ms", ["x1/a.ms", "b/c/x2/a.ms"], ["x/a.ms", "xx1/a.ms"]),
+    ],
+)
+def test_globs(glob: str, yes: list[str], no: list[str]) -> None:
+    pattern = glob_pattern(glob)
+    assert all(pattern.fullmatch(key) for key in yes)
+    assert not any(pattern.fullmatch(key) for key in no)
+
+
+def test_decoded_objects_are_kept_up_to_a_limit(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    for number in range(4):
+        store.create(f"{number}", miniseed(noise(1000, number), 0))
+    objects = Objects(store, limit=9000)  # two of them
+    first, _ = objects.get("0")
+    assert objects.get("0")[0] is first
+    objects.get("1")
+    assert objects.get("0")[0] is first
+    objects.get("2")  # drops 1, the least recently used
+    assert objects.get("0")[0] is first
+    shutil.rmtree(tmp_path)
+    assert objects.get("2")[0] is not None
+    with pytest.raises(StoreError):
+        objects.get("1")
+
+
+def test_an_archive_table_with_a_typo_is_refused() -> None:
+    with pytest.raises(ValidationError, match="rooot"):
+        ArchiveConfig.model_validate({"kind": "sds", "root": "x", "rooot": "y"})
+    with pytest.raises(ValidationError, match="kind"):
+        ArchiveConfig.model_validate({"kind": "sdss", "root": "x"})
+
+
+def test_holdings_sort_by_trace_and_day() -> None:
+    later = Holding(HH, NEXT, 1)
+    assert sorted([later, Holding(HH, DAY, 9)])[1] is later
+    assert later.station_day.start_ns == day_start_ns(NEXT)

@@ -1,0 +1,239 @@
+"""Zarr is the miniSEED that it was made from: same samples, masks, conflicts, offsets, any span."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from obspy import Stream, Trace, UTCDateTime
+
+from catalog.schema import DAY_NS, Flag, TraceId, day_of, day_start_ns
+from catalog.store import LocalStore, Store, open_store
+from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.decode import BadFormat
+from workers.ingest import Ingested, ingest
+from workers.waveform import Reading, Waveform, assemble, grid_index
+
+HH = TraceId("XX", "SYN", "", "HH")
+DAY = date(2022, 2, 5)
+END = DAY + timedelta(days=3)
+SECOND = 1_000_000_000
+
+
+def miniseed(samples: NDArray[np.generic], start_ns: int, component: str, rate: float) -> bytes:
+    header = {
+        "network": "XX",
+        "station": "SYN",
+        "channel": "HH" + component,
+        "sampling_rate": rate,
+        "starttime": UTCDateTime(ns=start_ns),
+    }
+    out = io.BytesIO()
+    encoding = "FLOAT32" if samples.dtype == np.float32 else "STEIM2"
+    Stream([Trace(samples, header)]).write(out, "MSEED", encoding=encoding, reclen=512)
+    return out.getvalue()
+
+
+def put_day(root: str, day: date, component: str, body: bytes) -> None:
+    name = f"XX.SYN..HH{component}.D.{day:%Y.%j}"
+    open_store(root).create(f"{day.year}/XX/SYN/HH{component}.D/{name}", body)
+
+
+def opened(kind: str, root: str) -> Archive:
+    return open_archive(ArchiveConfig.model_validate({"kind": kind, "root": root}))
+
+
+def done(source: str, destination: str) -> list[Ingested]:
+    return list(ingest(opened("sds", source), open_store(destination), DAY, END))
+
+
+def origins(waveform: Waveform) -> NDArray[np.int64]:
+    """Offset of every sample that there is, by component."""
+    index = np.arange(waveform.start, waveform.stop)
+    found = np.zeros(waveform.mask.shape, np.int64)
+    for row, table in enumerate(waveform.offsets):
+        if len(table):
+            place = np.maximum(np.searchsorted(table[:, 0], index, side="right") - 1, 0)
+            found[row] = table[place, 1]
+    return np.where(waveform.mask, found, 0)
+
+
+def assert_same(a: Archive, b: Archive, rate: float, start_ns: int, end_ns: int) -> Waveform:
+    one, two = (archive.read(HH, start_ns, end_ns) for archive in (a, b))
+    return assert_equal(one, two, rate, start_ns, end_ns)
+
+
+def assert_equal(a: Reading, b: Reading, rate: float, start_ns: int, end_ns: int) -> Waveform:
+    low, high = grid_index(start_ns, rate), grid_index(end_ns, rate)
+    one, two = (assemble(reading.fragments, rate, low, high) for reading in (a, b))  # type: ignore[arg-type]
+    assert one.data.dtype == two.data.dtype
+    np.testing.assert_array_equal(one.data, two.data)
+    np.testing.assert_array_equal(one.mask, two.mask)
+    np.testing.assert_array_equal(origins(one), origins(two))
+    nothing = np.zeros(high - low, bool)
+    np.testing.assert_array_equal(
+        nothing if one.conflict is None else one.conflict,
+        nothing if two.conflict is None else two.conflict,
+    )
+    return one
+
+
+@st.composite
+def stretches(draw: st.DrawFn) -> list[tuple[str, int, int, int, int]]:
+    """(component, start in ms from the first day, samples, rate index, seed), in three days."""
+    midnight = st.sampled_from([0, 1, 2, 3]).map(lambda day: day * 86_400_000)
+    near = st.tuples(midnight, st.integers(-300_000, 300_000)).map(sum)
+    anywhere = st.integers(0, 3 * 86_400_000 - 1)
+    return draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from("ZNE12"),
+                st.one_of(near, anywhere),
+                st.integers(1, 1500),
+                st.sampled_from([0, 0, 0, 1]),
+                st.integers(0, 99),
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    stretches(),
+    st.sampled_from([(1.0, 2.5), (4.0, 0.8)]),
+    st.lists(st.tuples(st.integers(0, 2 * 86_400), st.integers(1, 86_400)), min_size=1, max_size=2),
+)
+def test_zarr_reads_as_the_miniseed_does(
+    written: list[tuple[str, int, int, int, int]],
+    rates: tuple[float, float],
+    spans: list[tuple[int, int]],
+) -> None:
+    """Gaps, overlaps that agree or not, half samples, two rates, records over midnight."""
+    begin = day_start_ns(DAY)
+    with tempfile.TemporaryDirectory() as folder:
+        source, destination = f"{folder}/sds", f"{folder}/zarr"
+        days: dict[tuple[date, str], bytes] = {}
+        for component, ms, count, which, seed in written:
+            start = begin + ms * 1_000_000
+            samples = np.random.default_rng(seed).integers(-99, 99, count).astype(np.int32)
+            day = min(max(day_of(start), DAY), END - timedelta(days=1))
+            body = miniseed(samples, start, component, rates[which])
+            days[day, component] = days.get((day, component), b"") + body
+        for (day, component), body in days.items():
+            put_day(source, day, component, body)
+        states = {one.state for one in done(source, destination)}
+        assert states <= {"written", "empty"}
+        miniseed_archive, zarr_archive = opened("sds", source), opened("zarr", destination)
+        whole = (0, 3 * 86_400)
+        around = [(day * 86_400 - 60, 120) for day in (1, 2)]
+        for low, seconds in [whole, *around, *spans]:
+            high = min(low + seconds, 3 * 86_400)
+            span = begin + low * SECOND, begin + high * SECOND
+            one, two = (archive.read(HH, *span) for archive in (miniseed_archive, zarr_archive))
+            for rate in rates:
+                assert_equal(one, two, rate, *span)
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_a_day_and_its_spill(place: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """On a path and on S3: a conflict, NaN, a spill into a day without objects, a rerun."""
+    root = str(tmp_path) if place == "local" else request.getfixturevalue("s3").url("waves")
+    source, destination = f"{root}/sds", f"{root}/zarr"
+    begin, rate = day_start_ns(DAY), 10.0
+    values = np.random.default_rng(1).normal(size=86_400 * 10 + 35).astype(np.float32)
+    values[5000:5010] = np.nan
+    put_day(source, DAY, "Z", miniseed(values, begin + 40_000_000, "Z", rate))
+    other = np.ones(100, np.float32)
+    body = miniseed(values[:9000], begin, "N", rate)
+    put_day(source, DAY, "N", body + miniseed(other, begin + 500 * SECOND, "N", rate)[:900])
+
+    first = done(source, destination)
+    assert [(one.station_day.day, one.state) for one in first] == [
+        (DAY, "written"),
+        (DAY + timedelta(days=1), "written"),
+    ]
+    assert first[1].samples == 35
+    assert [one.state for one in done(source, destination)] == ["kept", "kept"]
+
+    miniseed_archive, zarr_archive = opened("sds", source), opened("zarr", destination)
+    whole = assert_same(miniseed_archive, zarr_archive, rate, begin, begin + 2 * DAY_NS)
+    assert whole.data.dtype == np.float32 and whole.conflict is not None
+    assert whole.mask[0, 864_034] and not whole.mask[0, 864_035:].any()
+    one, two = (a.read(HH, begin, begin + DAY_NS) for a in (miniseed_archive, zarr_archive))
+    assert sorted(one.flags)[0][0] == sorted(two.flags)[0][0] == Flag.NOT_FINITE
+    assert {flag[0] for flag in one.flags} == {flag[0] for flag in two.flags}
+    assert list(two.inputs) == [open_store(destination).url_of("XX.SYN..HH/2022-02-05/zarr.json")]
+
+    held = list(zarr_archive.holdings(DAY, END))
+    assert [(h.trace, h.day) for h in held] == [(HH, DAY), (HH, DAY + timedelta(days=1))]
+    entries = list(open_store(destination).list())
+    assert sum(h.size for h in held) == sum(entry.size for entry in entries)
+    data = [e.key for e in entries if "2022-02-05/10Hz/data/c/" in e.key]
+    assert len(data) == 1  # a station-day is one shard object
+
+
+def test_xarray_opens_a_day_lazily_with_dask_when_asked(tmp_path: Path) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    samples = np.arange(36_000, dtype=np.int32)
+    put_day(source, DAY, "Z", miniseed(samples, day_start_ns(DAY) + 3600 * SECOND, "Z", 10.0))
+    done(source, destination)
+    path = f"{destination}/XX.SYN..HH/2022-02-05/10Hz"
+    plain = xarray.open_zarr(path, chunks=None)
+    assert plain.data_vars.keys() == {"data", "mask", "offsets"}
+    assert plain["data"].dims == plain["mask"].dims == ("component", "time")
+    assert (plain["data"].dtype, plain["mask"].dtype) == (np.int32, bool)
+    assert plain.attrs["rate"] == 10 and plain.attrs["start_time"].startswith("2022-02-05T00:00:00")
+    inside = plain["data"].where(plain["mask"], drop=True)
+    np.testing.assert_array_equal(inside.values[0], samples)
+    lazy = xarray.open_zarr(path, chunks={})
+    assert lazy["data"].chunks is not None
+    assert int(lazy["data"].sum().compute()) == samples.sum(dtype=np.int64)
+
+
+class DiesBeforeTheMarker(LocalStore):
+    def create(self, key: str, body: bytes) -> bool:
+        raise KeyboardInterrupt(key)
+
+
+def test_an_interrupted_day_is_not_there_and_is_done_again(tmp_path: Path) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    samples = np.arange(36_000, dtype=np.int32)
+    put_day(source, DAY, "Z", miniseed(samples, day_start_ns(DAY), "Z", 10.0))
+    with pytest.raises(KeyboardInterrupt):
+        list(ingest(opened("sds", source), DiesBeforeTheMarker(destination), DAY, END))
+    assert any("data/c/" in entry.key for entry in open_store(destination).list())
+    archive = opened("zarr", destination)
+    span = day_start_ns(DAY), day_start_ns(DAY) + DAY_NS
+    assert not list(archive.holdings(DAY, END)) and not archive.read(HH, *span).fragments
+    assert [one.state for one in done(source, destination)] == ["written"]
+    assert_same(opened("sds", source), archive, 10.0, *span)
+
+
+@pytest.mark.parametrize("lost", ["data", "mask"])
+def test_a_lost_shard_is_told_and_never_read_as_filling(tmp_path: Path, lost: str) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    put_day(source, DAY, "Z", miniseed(np.ones(9000, np.int32), day_start_ns(DAY), "Z", 10.0))
+    done(source, destination)
+    (shard,) = [e.key for e in open_store(destination).list() if f"{lost}/c/" in e.key]
+    (Path(destination) / shard).unlink()
+    with pytest.raises(BadFormat, match="ingest this day again"):
+        opened("zarr", destination).read(HH, day_start_ns(DAY), day_start_ns(DAY) + DAY_NS)
+
+
+def test_days_that_cannot_be_read_are_told_and_not_written(tmp_path: Path) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    put_day(source, DAY, "Z", b"<html>maintenance</html>")
+    (one,) = done(source, destination)
+    assert one.state == "unreadable" and "HTML" in one.detail
+    store: Store = open_store(destination)
+    assert not list(store.list())
