@@ -47,7 +47,7 @@ lint: $(READY)
 	elif docker-compose version >/dev/null 2>&1; then compose='docker-compose'; \
 	else compose=; fi; \
 	if [ -n "$$compose" ]; then \
-		echo "$$compose -f docker/docker-compose.yml config -q"; \
+		echo "$$compose -f docker/docker-compose.yml --profile run config -q"; \
 		$$compose -f docker/docker-compose.yml --profile run config -q; \
 	else \
 		echo 'docker-compose.yml: checked by the schema only, no docker compose on this machine'; \

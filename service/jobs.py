@@ -109,7 +109,8 @@ def pack(campaign: Campaign, folder: Path) -> Path:
         relative = (kept / name).relative_to(folder)
         candidates.append(config.model_copy(update={"weights": str(relative)}))
     path = folder / "campaign.toml"
-    path.write_text(to_toml(campaign.model_copy(update={"candidate": candidates})))
+    document = to_toml(campaign.model_copy(update={"candidate": candidates}))
+    path.write_text(document, encoding="utf-8")
     return path
 
 
@@ -130,7 +131,7 @@ def to_toml(campaign: Campaign) -> str:
     document = campaign.model_dump(mode="json", exclude_none=True)
     tables = {key: value for key, value in document.items() if isinstance(value, dict)}
     lines = [
-        f"{key} = {to_json(value)}"
+        f"{key} = {_value(value)}"
         for key, value in document.items()
         if key not in tables and key != "candidate"
     ]
@@ -146,4 +147,5 @@ def _value(value: Any) -> str:
     """JSON's strings, numbers, booleans and lists of them are TOML's."""
     import json
 
-    return json.dumps(value)
+    # But for two things: no surrogate pairs, and DEL must be escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

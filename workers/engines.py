@@ -40,6 +40,11 @@ def open_engine(name: str, weights: Weights, device: str = "cpu") -> Engine:
     raise ValueError(f"engine {name!r}: use one of {', '.join(ENGINES)}")
 
 
+def use_threads(count: int) -> None:
+    """CPU threads of every engine of this process. More than cores a worker has are slower."""
+    torch.set_num_threads(count)
+
+
 class ExactEngine:
     """SeisBench's operations in SeisBench's order: the same bits on the same class of hardware."""
 

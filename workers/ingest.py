@@ -147,6 +147,7 @@ def _write_rate(destination: Store, path: str, rate: float, waveform: Waveform) 
             "start": waveform.start,
             "start_time": str(np.datetime64(grid_time(waveform.start, rate), "ns")),
             "components": list(COMPONENTS),
+            "samples": waveform.mask.sum(axis=1).tolist(),
         },
     )
     n = waveform.data.shape[1]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import torch
 
 from catalog.commits import Commit, commit, is_committed, new_attempt
 from catalog.schema import PICK_SCHEMA, Outcome, Shard, shard_id, utc_now
@@ -17,7 +16,7 @@ from catalog.store import S3Options, Store, open_store
 from catalog.writer import partition, write_attempt
 from workers.archives import Archive, ArchiveConfig, FilesArchive, open_archive
 from workers.archives.files import Index
-from workers.engines import open_engine
+from workers.engines import open_engine, use_threads
 from workers.pipeline import StationDayPicked, pick_shard
 from workers.span import Candidate, Picked
 from workers.weights import Weights, from_bytes
@@ -82,7 +81,7 @@ class Picker:
     """Holds the archive, the catalogue and the networks; picks and commits one shard at a time."""
 
     def __init__(self, assignment: Assignment) -> None:
-        torch.set_num_threads(assignment.threads)
+        use_threads(assignment.threads)
         self._assignment = assignment
         self._store = open_store(assignment.catalog, assignment.catalog_options)
         self._archive: Archive = open_archive(assignment.archive)

@@ -26,7 +26,7 @@ from workers.synthetic import network_days, station_day, write_sds
 
 ROOT = Path(__file__).parents[2]
 CANDIDATES = ("synthetic", "synthetic_early")
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 CAMPAIGN = """\
 name = "small"

@@ -271,6 +271,15 @@ def test_an_unknown_outcome_to_retry(folder: Path, told: Told) -> None:
     assert "--retry 'lost'" in message and "no_data" in message
 
 
+@pytest.mark.parametrize("part", ["candidate=x", "month=7", "run=3", "time=now"])
+def test_a_catalogue_below_a_folder_that_reads_as_a_column(
+    folder: Path, told: Told, part: str
+) -> None:
+    message = told("run", edit(folder, '"catalog"', f'"{part}/catalog"'))
+    assert f"{part}/catalog" in message and f"'{part}'" in message
+    assert not (folder / part).exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_catalogue_that_may_not_be_written(folder: Path, told: Told) -> None:
     (folder / "catalog").mkdir(mode=0o555)

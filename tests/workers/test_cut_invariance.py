@@ -145,12 +145,10 @@ def test_any_cuts_from_either_archive(
     assert rows(zarr if from_zarr else sds, candidates, edges) == whole
 
 
-def test_real_hours_in_odd_pieces(real_data: Path) -> None:
+def test_real_hours_in_odd_pieces(data: Path) -> None:
     """PB.B204 whole and in 47-minute pieces, three weight sets, both engines."""
     archive = open_archive(
-        ArchiveConfig(
-            kind="files", root=str(real_data / "continuous/pnsn_2022-037"), pattern="PB*.ms"
-        )
+        ArchiveConfig(kind="files", root=str(data / "continuous/pnsn_2022-037"), pattern="PB*.ms")
     )
     trace = TraceId("PB", "B204", "", "EH")
     start = day_start_ns(date(2022, 2, 6))
@@ -158,7 +156,7 @@ def test_real_hours_in_odd_pieces(real_data: Path) -> None:
     for engine in ("fast", "exact"):
         some = []
         for name in ("original", "volpick", "250606-200518_epoch_200"):
-            weights = resolve(str(real_data / "weights" / f"{name}.safetensors"))
+            weights = resolve(str(data / "weights" / f"{name}.safetensors"))
             some.append(
                 Candidate(name, weights, open_engine(engine, weights), {"P": 0.1, "S": 0.1})
             )

@@ -7,10 +7,10 @@ import numpy as np
 import obspy
 import pandas as pd
 import pytest
-import seisbench.models as sbm
 import torch
 
 from catalog.schema import DAY_NS, Flag, TraceId, day_of, day_start_ns
+from tests.peer import THRESHOLDS, aggregated, assert_same, at, on_grid, seisbench, theirs
 from workers.archives import ArchiveConfig, open_archive
 from workers.engines import open_engine
 from workers.phasenet import WINDOW
@@ -21,7 +21,6 @@ from workers.weights import Weights, load
 from workers.windows import STEP
 
 FLOOR = 0.1
-THRESHOLDS = (0.1, 0.2, 0.3, 0.39, 0.5, 0.7)
 WEIGHTS = ("original", "volpick", "volpick_95train")
 FILES = (
     "pnsn_2022-037/PB.B204..EH.ms",
@@ -31,41 +30,6 @@ FILES = (
     "chile_1h/CX_20140401/CX.PB01..HH.mseed",
     "chile_1h/CX_20140401/CX.PB02..HH.mseed",
 )
-
-
-def on_grid(stream: obspy.Stream) -> obspy.Stream:
-    """All components from the same multiple of the step, of the same length.
-
-    The length is one for which SeisBench, whose int() truncates, sees every sample.
-    """
-    rate = round(stream[0].stats.sampling_rate)
-    begins = [grid_index(trace.stats.starttime.ns, rate) for trace in stream]
-    start = -(-max(begins) // STEP) * STEP
-    for trace, begin in zip(stream, begins, strict=True):
-        trace.data = trace.data[start - begin :].copy()
-        trace.stats.starttime += (start - begin) / rate
-    length = min(len(trace) for trace in stream)
-    while (
-        int((stream[0].stats.starttime + (length - 1) / rate - stream[0].stats.starttime) * rate)
-        != length - 1
-    ):
-        length -= 1
-    for trace in stream:
-        trace.data = trace.data[:length]
-    return stream
-
-
-def seisbench(weights: Weights) -> sbm.PhaseNet:
-    use = weights.preparation
-    model = sbm.PhaseNet(
-        phases=use.phases,
-        norm=use.norm,
-        component_order=use.components,
-        sampling_rate=use.sampling_rate,
-        filter_factor=weights.filter_factor,
-    )
-    model.load_state_dict(weights.network().state_dict())
-    return model.eval()
 
 
 def candidate(weights: Weights, engine: str, **changes: Any) -> Candidate:
@@ -84,41 +48,11 @@ def ours(folder: Path, stream: obspy.Stream, one: Candidate) -> pd.DataFrame:
     return table.to_pandas()
 
 
-def at(rows: pd.DataFrame, threshold: float) -> list[tuple[str, int, float]]:
-    chosen = rows[
-        (rows.probability >= np.float32(threshold)) & (rows.saddle < np.float32(threshold / 2))
-    ]
-    times = chosen.time.astype("int64") + chosen.offset_ns
-    return sorted(zip(chosen.phase, times.tolist(), chosen.probability.tolist(), strict=True))
-
-
-def theirs(model: Any, stream: obspy.Stream, threshold: float, **arguments: Any) -> list[Any]:
-    found = model.classify(stream, P_threshold=threshold, S_threshold=threshold, **arguments).picks
-    return as_rows(found)
-
-
-def aggregated(model: Any, annotations: obspy.Stream, threshold: float) -> list[Any]:
-    both = {"P_threshold": threshold, "S_threshold": threshold}
-    return as_rows(model.classify_aggregate(annotations, both).picks)
-
-
-def as_rows(found: Any) -> list[Any]:
-    return sorted((p.phase, p.peak_time.ns, float(p.peak_value)) for p in found)
-
-
-def assert_same(got: list[Any], expected: list[Any], tolerance: float) -> None:
-    """Equal phases and samples; SeisBench's own clock is a float, hence the microseconds."""
-    assert [row[0] for row in got] == [row[0] for row in expected]
-    for (_, time, value), (_, other_time, other) in zip(got, expected, strict=True):
-        assert abs(time - other_time) <= 2_000
-        assert abs(value - other) <= tolerance
-
-
 @pytest.mark.parametrize("file", FILES)
-def test_real_data_at_every_threshold(real_data: Path, tmp_path: Path, file: str) -> None:
-    stream = on_grid(obspy.read(str(real_data / "continuous" / file)))
+def test_real_data_at_every_threshold(data: Path, tmp_path: Path, file: str) -> None:
+    stream = on_grid(obspy.read(str(data / "continuous" / file)))
     for name in WEIGHTS:
-        weights = load(real_data / "weights" / f"{name}.safetensors")
+        weights = load(data / "weights" / f"{name}.safetensors")
         model = seisbench(weights)
         annotations = model.annotate(stream)  # once; classify is this and the aggregation
         expected = {t: aggregated(model, annotations, t) for t in THRESHOLDS}
@@ -129,10 +63,10 @@ def test_real_data_at_every_threshold(real_data: Path, tmp_path: Path, file: str
                 assert_same(at(rows, threshold), expected[threshold], tolerance)
 
 
-def test_exact_is_bit_for_bit_at_full_batches(real_data: Path, tmp_path: Path) -> None:
+def test_exact_is_bit_for_bit_at_full_batches(data: Path, tmp_path: Path) -> None:
     """SeisBench's last, smaller batch differs in the last bit by itself; here there is none."""
-    weights = load(real_data / "weights/original.safetensors")
-    stream = on_grid(obspy.read(str(real_data / "continuous" / FILES[0])))
+    weights = load(data / "weights/original.safetensors")
+    stream = on_grid(obspy.read(str(data / "continuous" / FILES[0])))
     windows = 4 * 64
     for trace in stream:
         trace.data = trace.data[: WINDOW + (windows - 1) * STEP]
@@ -144,19 +78,19 @@ def test_exact_is_bit_for_bit_at_full_batches(real_data: Path, tmp_path: Path) -
     ("stacking", "blinding"), [("max", (0, 0)), ("avg", (250, 250)), ("max", (500, 100))]
 )
 def test_stacking_and_blinding(
-    real_data: Path, tmp_path: Path, stacking: str, blinding: tuple[int, int]
+    data: Path, tmp_path: Path, stacking: str, blinding: tuple[int, int]
 ) -> None:
-    weights = load(real_data / "weights/volpick.safetensors")
-    stream = on_grid(obspy.read(str(real_data / "continuous" / FILES[2])))
+    weights = load(data / "weights/volpick.safetensors")
+    stream = on_grid(obspy.read(str(data / "continuous" / FILES[2])))
     one = candidate(weights, "exact", stacking=stacking, blinding=blinding)
     expected = theirs(seisbench(weights), stream, 0.2, stacking=stacking, blinding=blinding)
     assert_same(at(ours(tmp_path, stream, one), 0.2), expected, 2e-7)
 
 
-def test_each_segment_of_data_with_gaps(real_data: Path, tmp_path: Path) -> None:
+def test_each_segment_of_data_with_gaps(data: Path, tmp_path: Path) -> None:
     """Two segments, the second with one component missing at first: zero fill inside."""
-    weights = load(real_data / "weights/original.safetensors")
-    whole = on_grid(obspy.read(str(real_data / "continuous" / FILES[0])))
+    weights = load(data / "weights/original.safetensors")
+    whole = on_grid(obspy.read(str(data / "continuous" / FILES[0])))
     t0, rate = whole[0].stats.starttime, 100
     parts = [(0, 40 * STEP), (50 * STEP, 90 * STEP + 77)]
     stream, expected = obspy.Stream(), []
@@ -168,20 +102,20 @@ def test_each_segment_of_data_with_gaps(real_data: Path, tmp_path: Path) -> None
     assert_same(at(rows, 0.2), sorted(expected), 2e-7)
 
 
-def test_one_component_is_zero_filled(real_data: Path, tmp_path: Path) -> None:
-    weights = load(real_data / "weights/original.safetensors")
-    stream = on_grid(obspy.read(str(real_data / "continuous" / FILES[2]))).select(component="Z")
+def test_one_component_is_zero_filled(data: Path, tmp_path: Path) -> None:
+    weights = load(data / "weights/original.safetensors")
+    stream = on_grid(obspy.read(str(data / "continuous" / FILES[2]))).select(component="Z")
     rows = ours(tmp_path, stream, candidate(weights, "exact"))
     assert_same(at(rows, 0.2), theirs(seisbench(weights), stream, 0.2), 2e-7)
     assert set(rows.n_components) == {1}
 
 
 def test_a_dead_component_is_zero_where_seisbench_amplifies_rounding(
-    real_data: Path, tmp_path: Path
+    data: Path, tmp_path: Path
 ) -> None:
     """SeisBench divides what demeaning leaves of a constant by 1e-10; ours is silence."""
-    weights = load(real_data / "weights/original.safetensors")
-    stream = on_grid(obspy.read(str(real_data / "continuous" / FILES[2])))
+    weights = load(data / "weights/original.safetensors")
+    stream = on_grid(obspy.read(str(data / "continuous" / FILES[2])))
     silent = stream.copy()
     for trace in stream.select(component="E"):
         trace.data = np.full_like(trace.data, 16_777_301)
@@ -195,7 +129,7 @@ def test_a_dead_component_is_zero_where_seisbench_amplifies_rounding(
     assert model.annotate_batch_pre(batch, {}).abs().max() > 1
 
 
-def test_seisbench_loses_a_sample_where_int_truncates(real_data: Path) -> None:
+def test_seisbench_loses_a_sample_where_int_truncates(data: Path) -> None:
     """Upstream: int((t - t0) * fs) is one short for about 6 % of lengths; ours rounds."""
     short = [
         n
@@ -211,13 +145,11 @@ def test_seisbench_loses_a_sample_where_int_truncates(real_data: Path) -> None:
         assert grid_index((begin + (n - 1) / 100).ns, 100) - grid_index(begin.ns, 100) == n - 1
 
 
-def test_original_finds_the_analysts_picks(real_data: Path, tmp_path: Path) -> None:
+def test_original_finds_the_analysts_picks(data: Path, tmp_path: Path) -> None:
     """All six PNSN picks of the four hours within 0.1 s, from the files as they are."""
-    weights = load(real_data / "weights/original.safetensors")
+    weights = load(data / "weights/original.safetensors")
     archive = open_archive(
-        ArchiveConfig(
-            kind="files", root=str(real_data / "continuous/pnsn_2022-037"), pattern="*.ms"
-        )
+        ArchiveConfig(kind="files", root=str(data / "continuous/pnsn_2022-037"), pattern="*.ms")
     )
     found = 0
     for trace in (TraceId("PB", "B204", "", "EH"), TraceId("UW", "SHW", "", "HH")):
@@ -225,7 +157,7 @@ def test_original_finds_the_analysts_picks(real_data: Path, tmp_path: Path) -> N
         table = pick_span(archive, trace, start, start + DAY_NS, [candidate(weights, "fast")])
         rows = at(table["c"].picks.to_pandas(), 0.3)
         analysts = pd.read_csv(
-            real_data / f"continuous/pnsn_2022-037/{trace.network}.{trace.station}.2022.037.csv"
+            data / f"continuous/pnsn_2022-037/{trace.network}.{trace.station}.2022.037.csv"
         )
         inside = analysts[analysts.timestamp * 1e9 < start + 4 * 3600 * 10**9]
         for row in inside.itertuples():

@@ -2,7 +2,8 @@
 
     NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
         attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail
-    NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components
+    NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components,
+        samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
         mask      bool (component, time), True where there is a sample
         offsets   int64 (record, field): row of the component, grid index, true minus grid time ns
@@ -19,7 +20,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,9 @@ def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list
         return []
     span = slice(low - first, high - first)
     data: NDArray[Any] = np.asarray(stored[:, span])
-    mask = np.asarray(_array(arrays, "mask")[:, span])
+    mask = np.ones(data.shape, bool)
+    if arrays.attrs["samples"] != [stored.shape[1]] * len(COMPONENTS):
+        mask = np.asarray(_array(arrays, "mask")[:, span])
     if _is_missing(data, mask, stored.fill_value):
         raise BadFormat(url, "a shard object is missing; ingest this day again")
     table = np.asarray(_array(arrays, "offsets")[:])
@@ -179,5 +182,6 @@ def _is_missing(data: NDArray[Any], mask: NDArray[np.bool_], fill: Any) -> bool:
     """
     if not mask.any():
         return bool(data.any())
-    filled = np.isnan(data) if data.dtype.kind == "f" else data == fill
-    return bool(filled[mask].all())
+    filled = np.isnan if data.dtype.kind == "f" else partial(np.equal, fill)
+    first = np.unravel_index(int(mask.argmax()), mask.shape)
+    return bool(filled(data[first])) and bool(filled(data[mask]).all())

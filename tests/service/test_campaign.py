@@ -1,0 +1,230 @@
+"""Campaigns are read back as they were written; shards cover what is wanted, each part once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from catalog.commits import Commit
+from catalog.schema import Outcome, Shard, StationDay, TraceId, days_between
+from service.campaign import Campaign, load_campaign
+from service.jobs import to_toml
+from service.plan import Plan, cut_shards, outstanding, rectangles, select_traces
+from workers.picker import StoredCandidate, Work
+
+TRACES = [TraceId("XX", f"S{k:02d}", loc, "HH") for k in range(6) for loc in ("", "00")]
+FIRST = date(2023, 12, 1)
+
+# TOML's strings: any character but surrogates; control characters, quotes and emoji included.
+text = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+days = st.integers(0, 100).map(lambda n: FIRST + timedelta(days=n))
+ranges = st.tuples(days, days).filter(lambda pair: pair[0] < pair[1])
+floors = st.floats(0, 1, exclude_min=True, exclude_max=True, allow_subnormal=False)
+candidates = st.builds(
+    dict,
+    name=names,
+    weights=text.map(lambda path: f"/weights/{path}"),
+    P_threshold=floors,
+    stacking=st.sampled_from(["avg", "max", None]),
+    blinding=st.sampled_from([None, (0, 0), (250, 1250)]),
+)
+
+
+@st.composite
+def campaigns(draw: st.DrawFn) -> Campaign:
+    start, end = draw(ranges)
+    return Campaign.model_validate(
+        {
+            "name": draw(text),
+            "catalog": f"/catalog/{draw(text)}",
+            "catalog_endpoint_url": draw(st.none() | text),
+            "archive": {
+                "kind": draw(st.sampled_from(["sds", "files", "zarr"])),
+                "root": f"/archive/{draw(text)}",
+                "pattern": draw(text),
+                "anonymous": draw(st.booleans()),
+                "region": draw(st.none() | text),
+            },
+            "select": {
+                "stations": draw(st.lists(text, max_size=4)),
+                "start": start,
+                "end": end,
+            },
+            "candidate": draw(
+                st.lists(candidates, min_size=1, max_size=3, unique_by=lambda c: c["name"])
+            ),
+            "compute": {
+                "workers": draw(st.integers(1, 10_000)),
+                "gpus_per_worker": draw(st.floats(0, 8)),
+                "price_per_hour": draw(st.none() | st.floats(0, 1e9)),
+            },
+        }
+    )
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(campaigns())
+def test_a_campaign_is_read_back_as_it_was_written(tmp_path: Path, campaign: Campaign) -> None:
+    path = tmp_path / "campaign.toml"
+    path.write_text(to_toml(campaign), encoding="utf-8", newline="")
+    assert load_campaign(path) == campaign
+
+
+@pytest.mark.parametrize("name", ['"quoted"', "back\\slash", "a\nb\r\nc\td", "\x7f\x00", "🌊ü"])
+def test_a_string_is_read_back(tmp_path: Path, name: str) -> None:
+    campaign = Campaign.model_validate(
+        {
+            "name": name,
+            "catalog": f"/{name}",
+            "archive": {"kind": "files", "root": "/a", "pattern": name},
+            "select": {"stations": [name], "start": FIRST, "end": FIRST + timedelta(days=1)},
+            "candidate": [{"name": "c", "weights": f"/{name}"}],
+        }
+    )
+    path = tmp_path / "campaign.toml"
+    path.write_text(to_toml(campaign), encoding="utf-8", newline="")
+    assert load_campaign(path) == campaign
+
+
+def parts(shards: Sequence[Shard]) -> Counter[StationDay]:
+    return Counter(day for shard in shards for day in shard.station_days)
+
+
+trace_sets = st.sets(st.sampled_from(TRACES), min_size=1).map(sorted)
+
+
+@given(trace_sets, ranges, st.integers(1, 40))
+def test_shards_hold_every_station_day_once(
+    traces: list[TraceId], span: tuple[date, date], largest: int
+) -> None:
+    start, end = span
+    shards = cut_shards(traces, start, end, largest)
+    wanted = [StationDay(trace, day) for trace in traces for day in days_between(start, end)]
+    assert parts(shards) == Counter(wanted)
+    assert all(len(shard.station_days) <= largest for shard in shards)
+    months = [{(day.year, day.month) for day in shard.days} for shard in shards]
+    assert all(len(month) == 1 for month in months)
+
+
+@given(trace_sets, ranges, st.integers(1, 40), st.integers(1, 12))
+def test_shards_do_not_depend_on_the_order_of_the_listing(
+    traces: list[TraceId], span: tuple[date, date], largest: int, turn: int
+) -> None:
+    """What is cut is a function of campaign and holdings: select_traces sorts."""
+    turned = [*traces[turn:], *traces[:turn], *traces]
+    assert select_traces(turned, ["XX.*"]) == traces
+    again = cut_shards(select_traces(turned, ["XX.*"]), *span, largest)
+    assert again == cut_shards(traces, *span, largest)
+
+
+in_december = st.builds(
+    StationDay, st.sampled_from(TRACES), st.integers(0, 30).map(lambda n: FIRST + timedelta(days=n))
+)
+
+
+@given(st.sets(in_december))
+def test_rectangles_hold_their_station_days_once(wanted: set[StationDay]) -> None:
+    assert parts(rectangles(wanted)) == Counter(wanted)
+
+
+@given(trace_sets, ranges)
+def test_one_rectangle_stays_one(traces: list[TraceId], span: tuple[date, date]) -> None:
+    for shard in cut_shards(traces, *span, 40):
+        assert rectangles(shard.station_days) == [shard]
+
+
+NAMES = ("a", "b")
+STORED = [StoredCandidate(name, f"sha-{name}", "", "", {}) for name in NAMES]
+SHAS = {candidate.name: candidate.weights_sha256 for candidate in STORED}
+
+
+def committed(work: Work, outcome: Outcome = Outcome.PICKED) -> list[Commit]:
+    """What a worker would commit of a work, with one outcome throughout."""
+    stored = {candidate.name: candidate for candidate in STORED}
+    return [
+        Commit(
+            shard=stored[name].shard_id(work.shard),
+            generation=work.generation,
+            candidate=name,
+            weights_sha256=SHAS[name],
+            run="run",
+            attempt="attempt",
+            files=[],
+            inputs={},
+            coverage=[
+                {
+                    "network": day.trace.network,
+                    "station": day.trace.station,
+                    "location": day.trace.location,
+                    "band": day.trace.band,
+                    "day": day.day.isoformat(),
+                    "outcome": str(outcome),
+                }
+                for day in work.shard.station_days
+            ],
+            created="",
+        )
+        for name in work.candidates
+    ]
+
+
+def handed_out(works: Sequence[Work]) -> Counter[tuple[str, StationDay]]:
+    return Counter(
+        (name, day) for work in works for name in work.candidates for day in work.shard.station_days
+    )
+
+
+campaign_of = st.tuples(trace_sets, ranges, st.integers(1, 40))
+
+
+@given(campaign_of, campaign_of, st.sets(st.sampled_from(NAMES), min_size=1), st.data())
+def test_what_is_outstanding_is_the_rest(
+    earlier: tuple[list[TraceId], tuple[date, date], int],
+    later: tuple[list[TraceId], tuple[date, date], int],
+    names: set[str],
+    data: st.DataObject,
+) -> None:
+    """After some of another campaign has been committed to the same catalogue, in any order."""
+    before = Plan(cut_shards(earlier[0], *earlier[1], earlier[2]), {})
+    picked = [candidate for candidate in STORED if candidate.name in names]
+    works = outstanding(before, picked, [])
+    chosen = data.draw(st.sets(st.integers(0, len(works) - 1)))
+    commits = [record for k in chosen for record in committed(works[k])]
+    done = handed_out([works[k] for k in chosen])
+    assert max(done.values(), default=1) == 1
+
+    plan = Plan(cut_shards(later[0], *later[1], later[2]), {})
+    wanted = {(c.name, day) for c in STORED for shard in plan.shards for day in shard.station_days}
+    rest = outstanding(plan, STORED, commits)
+    assert handed_out(rest) == Counter(wanted - done.keys())
+    assert all(len(work.shard.station_days) <= later[2] for work in rest)
+    assert outstanding(plan, STORED, [*commits, *(c for w in rest for c in committed(w))]) == []
+
+
+@given(campaign_of, st.data())
+def test_a_retry_takes_up_its_outcome_alone_and_once(
+    campaign: tuple[list[TraceId], tuple[date, date], int], data: st.DataObject
+) -> None:
+    plan = Plan(cut_shards(campaign[0], *campaign[1], campaign[2]), {})
+    works = outstanding(plan, STORED, [])
+    lost = data.draw(st.sets(st.integers(0, len(works) - 1)))
+    commits = [
+        record
+        for k, work in enumerate(works)
+        for record in committed(work, Outcome.FAILED if k in lost else Outcome.PICKED)
+    ]
+    failed = frozenset({Outcome.FAILED})
+    again = outstanding(plan, STORED, commits, failed)
+    assert handed_out(again) == handed_out([works[k] for k in lost])
+    assert {work.generation for work in again} <= {1}
+    assert outstanding(plan, STORED, commits) == []
+
+    commits += [record for work in again for record in committed(work)]
+    assert outstanding(plan, STORED, commits, failed) == []

@@ -1,0 +1,312 @@
+"""Real Ray jobs on a real head node, with the catalogue on an S3 endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+import s3fs
+from ray.job_submission import JobSubmissionClient
+
+from catalog.query import Catalog
+from catalog.schema import TraceId, day_start_ns
+from service.cli import main
+from workers.synthetic import station_day, write_sds
+from workers.weights import BUILTIN
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+SECRET = "s3cr3t-that-must-never-be-written-down"
+KEY_ID = "AKIATHATISNOBODYS"
+
+CAMPAIGN = """\
+name = "a job's 🌊"
+catalog = "{catalog}"
+[archive]
+kind = "sds"
+root = "{archive}"
+[select]
+stations = ["{stations}"]
+start = 2024-03-01
+end = 2024-03-02
+[[candidate]]
+name = "mine"
+weights = "my weights.safetensors"
+[[candidate]]
+name = "builtin"
+weights = "builtin:synthetic_early"
+[compute]
+workers = 2
+"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A head node and the S3 endpoint that it knows. bucket: the campaigns' own."""
+
+    address: str
+    dashboard: str
+    bucket: str
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def environment(s3_endpoint: str) -> Iterator[dict[str, str]]:
+    """Credentials of our own, in this process and in the cluster's: nowhere else."""
+    values = {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in values.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield values
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """`ray start --head` with three logical CPUs, ended by SIGTERM."""
+    boto3.client("s3").create_bucket(Bucket="jobs")
+    gcs, dashboard = free_port(), free_port()
+    # Its sockets' paths must stay short.
+    temporary = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    log_path = tmp_path_factory.mktemp("head") / "log"
+    binaries = Path(sys.executable).parent
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    with log_path.open("wb") as log:
+        head = subprocess.Popen(
+            [
+                str(binaries / "ray"),
+                "start",
+                "--head",
+                "--block",
+                f"--node-ip-address={HOST}",
+                f"--port={gcs}",
+                f"--dashboard-host={HOST}",
+                f"--dashboard-port={dashboard}",
+                "--disable-usage-stats",
+                "--num-cpus=3",
+                "--object-store-memory=200000000",
+                f"--temp-dir={temporary}",
+            ],
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            url = f"http://{HOST}:{dashboard}"
+            wait_for(f"{url}/api/version", head, log_path)
+            yield Cluster(f"{HOST}:{gcs}", url, "jobs", temporary)
+        finally:
+            head.terminate()
+            head.wait(timeout=60)
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if head.poll() is not None:
+            raise RuntimeError(f"the head ended: {log.read_text()}")
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise RuntimeError(f"no dashboard at {url}: {log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stations' five minutes, and weights that the cluster has never seen."""
+    folder = tmp_path_factory.mktemp("job")
+    start, rng = day_start_ns(date(2024, 3, 1)), np.random.default_rng(2)
+    traces = (TraceId("XX", "ONE", "", "HH"), TraceId("XX", "TWO", "", "HH"))
+    write_sds(folder / "archive", [station_day(t, start, 300.0, 60.0, rng) for t in traces])
+    for ending in ("safetensors", "json"):
+        shutil.copy(BUILTIN / f"synthetic.{ending}", folder / f"my weights.{ending}")
+    return folder
+
+
+def write_campaign(
+    folder: Path, catalog: str, archive: str = "archive", stations: str = "*.*"
+) -> Path:
+    path = folder / "campaign.toml"
+    path.write_text(CAMPAIGN.format(catalog=catalog, archive=archive, stations=stations))
+    return path
+
+
+Submit = Callable[..., tuple[int, dict[str, Any], str]]
+
+
+@pytest.fixture
+def submit(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Submit:
+    """Runs `tidepick submit --json`; returns its exit code, what it printed and the job's log."""
+
+    def run(campaign: Path) -> tuple[int, dict[str, Any], str]:
+        code = main(["submit", str(campaign), "--address", cluster.dashboard, "--json"])
+        printed = capsys.readouterr()
+        return code, json.loads(printed.out), printed.err
+
+    return run
+
+
+def test_a_job_fills_a_catalogue_on_s3(
+    cluster: Cluster, folder: Path, submit: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"s3://{cluster.bucket}/first"
+    kept = folder.with_name("kept")
+    shutil.copytree(folder, kept)
+    campaign = write_campaign(kept, url, str(folder / "archive"))
+    code, facts, log = submit(campaign)
+    assert (code, facts["state"], facts["catalog"]) == (0, "SUCCEEDED", url), log
+    assert (
+        main(["query", url, "SELECT candidate, count(*) AS n FROM picks GROUP BY 1", "--json"]) == 0
+    )
+    counts = {row["candidate"]: row["n"] for row in json.loads(capsys.readouterr().out)}
+    assert counts.keys() == {"mine", "builtin"} and min(counts.values()) > 0
+    coverage = Catalog(url).sql("SELECT outcome FROM coverage")["outcome"].to_pylist()
+    assert coverage == ["picked"] * 4
+
+    # The same again, by hand: nothing is left to do, and no object is written but the job's own.
+    objects = listing(cluster, "first")
+    code, facts, log = submit(campaign)
+    assert (code, facts["state"]) == (0, "SUCCEEDED"), log
+    assert listing(cluster, "first") == objects
+    shutil.rmtree(kept)
+
+
+def test_run_joins_the_cluster(
+    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From another process, since a process has one Ray; archive and catalogue both on S3."""
+    client = boto3.client("s3")
+    for path in folder.glob("archive/**/*"):
+        if path.is_file():
+            client.upload_file(str(path), cluster.bucket, str(path.relative_to(folder)))
+    url = f"s3://{cluster.bucket}/joined"
+    campaign = write_campaign(folder, url, f"s3://{cluster.bucket}/archive")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "service.cli",
+            "run",
+            campaign,
+            "--address",
+            cluster.address,
+            "--json",
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outcomes"] == {"picked": 4}
+    (run,) = Catalog(url).sql("SELECT * FROM runs").to_pylist()
+    assert json.loads(run["machine"])["resources"]["CPU"] == 3, "a Ray of its own has others"
+
+
+@pytest.mark.parametrize(
+    ("archive", "stations", "why"),
+    [
+        ("archive", "YY.*", "select.stations: none of ['YY.*'] matches"),
+        ("/nowhere", "*.*", "archive root /nowhere: no such folder"),
+    ],
+)
+def test_a_job_that_cannot_be_run_tells_why(
+    cluster: Cluster, folder: Path, submit: Submit, archive: str, stations: str, why: str
+) -> None:
+    campaign = write_campaign(folder, f"s3://{cluster.bucket}/never", archive, stations)
+    code, facts, log = submit(campaign)
+    assert (code, facts["state"]) == (1, "FAILED")
+    assert why in log and "Traceback" not in log
+    assert not listing(cluster, "never")
+
+
+def test_weights_are_checked_before_anything_is_submitted(
+    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = JobSubmissionClient(cluster.dashboard)
+    before = len(client.list_jobs())
+    campaign = write_campaign(folder, f"s3://{cluster.bucket}/never")
+    campaign.write_text(campaign.read_text().replace("my weights", "none"))
+    assert main(["submit", str(campaign), "--address", cluster.dashboard]) == 2
+    assert "none.safetensors" in capsys.readouterr().err
+    assert len(client.list_jobs()) == before
+
+
+def test_another_server_is_no_dashboard(
+    folder: Path, s3_endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = write_campaign(folder, "never")
+    assert main(["submit", str(campaign), "--address", s3_endpoint]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"tidepick: --address {s3_endpoint}: ") and err.count("\n") == 1
+
+
+def test_no_credential_is_written_down(cluster: Cluster) -> None:
+    """After all of the above: not in a job's description, a log, or an object."""
+    client = JobSubmissionClient(cluster.dashboard)
+    jobs = client.list_jobs()
+    assert len(jobs) >= 4
+    for job in jobs:
+        told = json.dumps(job.dict(), default=str)
+        if job.submission_id:
+            told += client.get_job_logs(job.submission_id)
+        assert SECRET not in told and KEY_ID not in told
+        environment = (job.runtime_env or {}).get("env_vars", {})
+        assert set(environment) <= {"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"}
+    s3 = boto3.client("s3")
+    keys = listing(cluster, "")
+    assert any(key.startswith("first/commits/") for key in keys)
+    for key in keys:
+        body = s3.get_object(Bucket=cluster.bucket, Key=key)["Body"].read()
+        assert SECRET.encode() not in body and KEY_ID.encode() not in body, key
+    logs = [path for path in cluster.log.glob("session_latest/logs/**/*") if path.is_file()]
+    assert logs
+    for path in logs:
+        assert SECRET.encode() not in path.read_bytes(), path
+
+
+def listing(cluster: Cluster, prefix: str) -> dict[str, str]:
+    """Key -> ETag of every object below a prefix."""
+    pages = boto3.client("s3").get_paginator("list_objects_v2")
+    return {
+        entry["Key"]: entry["ETag"]
+        for page in pages.paginate(Bucket=cluster.bucket, Prefix=prefix)
+        for entry in page.get("Contents", [])
+    }
