@@ -45,6 +45,7 @@ def submit(
     """
     if not address.startswith(("http://", "https://")):
         raise JobError(f"--address {address}: not a dashboard's; it is http://HEAD:8265 as a rule")
+    from ray.exceptions import RayError
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     with tempfile.TemporaryDirectory(prefix="tidepick-job-") as folder:
@@ -63,7 +64,7 @@ def submit(
                 },
                 metadata={"campaign": campaign.name},
             )
-        except (ConnectionError, RuntimeError) as error:
+        except (ConnectionError, RuntimeError, RayError) as error:
             raise JobError(
                 f"--address {address}: no Ray dashboard answers there "
                 f"({str(error).splitlines()[0]}); it is http://HEAD:8265 as a rule"
@@ -81,7 +82,7 @@ def submit(
             if status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED):
                 return job, str(status)
             time.sleep(1.0)
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, RayError) as error:
         raise JobError(
             f"--address {address}: the dashboard answers no more "
             f"({str(error).splitlines()[0]}); job {job} was submitted, see `ray job status {job}`"

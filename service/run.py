@@ -198,7 +198,7 @@ def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
         _knock(address)
         try:
             ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise ClusterUnreachable(address, str(error)) from error
     else:
         ray.init(

@@ -18,7 +18,7 @@ def half_range(
     data: NDArray[np.int32] | NDArray[np.float32],
     mask: NDArray[np.bool_],
     columns: NDArray[np.int64],
-    rate: int,
+    rate: float,
     span_s: tuple[float, float],
 ) -> NDArray[np.float32]:
     """For each column [k] of data [3, n]: half the range of the span about it, NaN without data.

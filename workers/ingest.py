@@ -124,7 +124,7 @@ def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[floa
             continue
         last = rate
         low, high = grid_index(station_day.start_ns, rate), grid_index(station_day.end_ns, rate)
-        waveform = assemble(reading.fragments, rate, low, high)  # type: ignore[arg-type]
+        waveform = assemble(reading.fragments, rate, low, high)
         if waveform.mask.any() or waveform.conflict is not None:
             yield rate, waveform
 

@@ -121,7 +121,10 @@ class Span:
                 sampling_rate=max(others),
                 flags=Flag.OTHER_RATE,
             )
-        return Picked(Outcome.NO_DATA, self.detail)
+        salvaged = any(
+            bits & Flag.SALVAGED and start < high and end > low for start, end, bits in self.flags
+        )
+        return Picked(Outcome.BAD_FORMAT if salvaged else Outcome.NO_DATA, self.detail)
 
     def pick(self, waveform: Waveform, candidates: Sequence[Candidate]) -> dict[str, Picked]:
         """The span's picks by candidate name."""

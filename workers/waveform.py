@@ -69,7 +69,7 @@ class Waveform:
     conflict: bool [n] or None, True where overlapping records disagreed.
     """
 
-    rate: int
+    rate: float
     start: int
     data: Samples
     mask: NDArray[np.bool_]
@@ -111,7 +111,7 @@ def same_rate(a: float, b: float) -> bool:
     return abs(a - b) <= RATE_TOLERANCE * b
 
 
-def assemble(fragments: Iterable[Fragment], rate: int, start: int, stop: int) -> Waveform:
+def assemble(fragments: Iterable[Fragment], rate: float, start: int, stop: int) -> Waveform:
     """Fragments at `rate` onto the grid samples [start, stop).
 
     Identical overlaps are one; where overlapping samples of one component disagree neither is
@@ -133,7 +133,7 @@ def assemble(fragments: Iterable[Fragment], rate: int, start: int, stop: int) ->
     conflict: NDArray[np.bool_] | None = None
     offsets: list[NDArray[np.int64]] = []
     for row, component in enumerate(COMPONENTS):
-        rows: list[NDArray[np.int64]] = []
+        table = np.zeros((0, 2), np.int64)
         disputed = np.zeros(0, np.int64)
         aliases = [component] + [a for a, name in ALIASES.items() if name == component != a]
         for alias in aliases:
@@ -144,15 +144,26 @@ def assemble(fragments: Iterable[Fragment], rate: int, start: int, stop: int) ->
                 clash = _place(fragment, start, data[row], mask[row], taken)
                 if len(clash):
                     disputed = np.union1d(disputed, clash)
-                rows.append(fragment.offsets)
+                table = _splice(table, fragment)
         if len(disputed):
             mask[row, disputed] = False
             data[row, disputed] = 0
             conflict = np.zeros(n, bool) if conflict is None else conflict
             conflict[disputed] = True
-        table = np.concatenate(rows) if rows else np.zeros((0, 2), np.int64)
-        offsets.append(table[np.argsort(table[:, 0], kind="stable")])
+        offsets.append(table)
     return Waveform(rate, start, data, mask, (offsets[0], offsets[1], offsets[2]), conflict)
+
+
+def _splice(table: NDArray[np.int64], fragment: Fragment) -> NDArray[np.int64]:
+    """An offset table in which a fragment's rows hold from its start to its stop, and no further.
+
+    So the offset at a sample is that of a fragment which covers it, whatever the span.
+    """
+    ends = int(np.searchsorted(table[:, 0], fragment.stop, side="right"))
+    resumed = table[ends - 1 : ends].copy()  # what held there before
+    resumed[:, 0] = fragment.stop
+    before = table[table[:, 0] < fragment.start]
+    return np.concatenate([before, fragment.offsets, resumed, table[ends:]])
 
 
 def _place(

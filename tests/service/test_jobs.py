@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -33,9 +33,13 @@ from workers.weights import BUILTIN
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-HOST = "127.0.0.1"
+HOST = "127.0.0.2"
+"""Loopback, and not 127.0.0.1, for which Ray takes the address of a real interface."""
+
 SECRET = "s3cr3t-that-must-never-be-written-down"
 KEY_ID = "AKIATHATISNOBODYS"
+TOKEN = "a-token-of-the-cluster-that-is-told-to-nobody"
+AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 
 CAMPAIGN = """\
 name = "a job's 🌊"
@@ -77,6 +81,9 @@ def environment(s3_endpoint: str) -> Iterator[dict[str, str]]:
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        # Else Ray makes, or finds, a token of the machine's.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -141,11 +148,11 @@ def wait_for(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
         if head.poll() is not None:
             raise RuntimeError(f"the head ended: {log.read_text()}")
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(urllib.request.Request(url, headers=AUTHORISED), timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    raise RuntimeError(f"no dashboard at {url}: {log.read_text()}")
+    raise RuntimeError(f"no dashboard at {url}; see {log}")
 
 
 @pytest.fixture(scope="module")
@@ -168,29 +175,32 @@ def write_campaign(
     return path
 
 
-Submit = Callable[..., tuple[int, dict[str, Any], str]]
+def tidepick(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
-@pytest.fixture
-def submit(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Submit:
-    """Runs `tidepick submit --json`; returns its exit code, what it printed and the job's log."""
-
-    def run(campaign: Path) -> tuple[int, dict[str, Any], str]:
-        code = main(["submit", str(campaign), "--address", cluster.dashboard, "--json"])
-        printed = capsys.readouterr()
-        return code, json.loads(printed.out), printed.err
-
-    return run
+def submit(cluster: Cluster, campaign: Path) -> tuple[int, dict[str, Any], str]:
+    """`tidepick submit --json`: its exit code, what it printed, and the job's log."""
+    done = tidepick("submit", campaign, "--address", cluster.dashboard, "--json")
+    facts = json.loads(done.stdout)
+    assert "job" in facts, facts
+    return done.returncode, facts, done.stderr
 
 
 def test_a_job_fills_a_catalogue_on_s3(
-    cluster: Cluster, folder: Path, submit: Submit, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"s3://{cluster.bucket}/first"
     kept = folder.with_name("kept")
     shutil.copytree(folder, kept)
     campaign = write_campaign(kept, url, str(folder / "archive"))
-    code, facts, log = submit(campaign)
+    code, facts, log = submit(cluster, campaign)
     assert (code, facts["state"], facts["catalog"]) == (0, "SUCCEEDED", url), log
     assert (
         main(["query", url, "SELECT candidate, count(*) AS n FROM picks GROUP BY 1", "--json"]) == 0
@@ -202,38 +212,21 @@ def test_a_job_fills_a_catalogue_on_s3(
 
     # The same again, by hand: nothing is left to do, and no object is written but the job's own.
     objects = listing(cluster, "first")
-    code, facts, log = submit(campaign)
+    code, facts, log = submit(cluster, campaign)
     assert (code, facts["state"]) == (0, "SUCCEEDED"), log
     assert listing(cluster, "first") == objects
     shutil.rmtree(kept)
 
 
-def test_run_joins_the_cluster(
-    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """From another process, since a process has one Ray; archive and catalogue both on S3."""
+def test_run_joins_the_cluster(cluster: Cluster, folder: Path) -> None:
+    """Archive and catalogue both on S3."""
     client = boto3.client("s3")
     for path in folder.glob("archive/**/*"):
         if path.is_file():
             client.upload_file(str(path), cluster.bucket, str(path.relative_to(folder)))
     url = f"s3://{cluster.bucket}/joined"
     campaign = write_campaign(folder, url, f"s3://{cluster.bucket}/archive")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "service.cli",
-            "run",
-            campaign,
-            "--address",
-            cluster.address,
-            "--json",
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = tidepick("run", campaign, "--address", cluster.address, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["outcomes"] == {"picked": 4}
     (run,) = Catalog(url).sql("SELECT * FROM runs").to_pylist()
@@ -248,46 +241,59 @@ def test_run_joins_the_cluster(
     ],
 )
 def test_a_job_that_cannot_be_run_tells_why(
-    cluster: Cluster, folder: Path, submit: Submit, archive: str, stations: str, why: str
+    cluster: Cluster, folder: Path, archive: str, stations: str, why: str
 ) -> None:
     campaign = write_campaign(folder, f"s3://{cluster.bucket}/never", archive, stations)
-    code, facts, log = submit(campaign)
+    code, facts, log = submit(cluster, campaign)
     assert (code, facts["state"]) == (1, "FAILED")
     assert why in log and "Traceback" not in log
     assert not listing(cluster, "never")
 
 
-def test_weights_are_checked_before_anything_is_submitted(
-    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    client = JobSubmissionClient(cluster.dashboard)
+def test_weights_are_checked_before_anything_is_submitted(cluster: Cluster, folder: Path) -> None:
+    client = JobSubmissionClient(cluster.dashboard, headers=AUTHORISED)
     before = len(client.list_jobs())
     campaign = write_campaign(folder, f"s3://{cluster.bucket}/never")
     campaign.write_text(campaign.read_text().replace("my weights", "none"))
-    assert main(["submit", str(campaign), "--address", cluster.dashboard]) == 2
-    assert "none.safetensors" in capsys.readouterr().err
+    done = tidepick("submit", campaign, "--address", cluster.dashboard)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "none.safetensors" in done.stderr and done.stderr.count("\n") == 1
     assert len(client.list_jobs()) == before
 
 
-def test_another_server_is_no_dashboard(
-    folder: Path, s3_endpoint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_server_is_no_dashboard(cluster: Cluster, folder: Path, s3_endpoint: str) -> None:
     campaign = write_campaign(folder, "never")
-    assert main(["submit", str(campaign), "--address", s3_endpoint]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith(f"tidepick: --address {s3_endpoint}: ") and err.count("\n") == 1
+    done = tidepick("submit", campaign, "--address", s3_endpoint)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"tidepick: --address {s3_endpoint}: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("mode", ["disabled", "token"])
+def test_a_cluster_that_does_not_know_us(
+    cluster: Cluster, folder: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its token is another, or none was sent."""
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN[::-1])
+    campaign = write_campaign(folder, f"s3://{cluster.bucket}/never")
+    for command, address in (("submit", cluster.dashboard), ("run", cluster.address)):
+        done = tidepick(command, campaign, "--address", address)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert f"tidepick: --address {address}: " in done.stderr
+        assert "RAY_AUTH" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_no_credential_is_written_down(cluster: Cluster) -> None:
     """After all of the above: not in a job's description, a log, or an object."""
-    client = JobSubmissionClient(cluster.dashboard)
+    client = JobSubmissionClient(cluster.dashboard, headers=AUTHORISED)
     jobs = client.list_jobs()
     assert len(jobs) >= 4
     for job in jobs:
         told = json.dumps(job.dict(), default=str)
         if job.submission_id:
             told += client.get_job_logs(job.submission_id)
-        assert SECRET not in told and KEY_ID not in told
+        assert not any(word in told for word in (SECRET, KEY_ID, TOKEN))
         environment = (job.runtime_env or {}).get("env_vars", {})
         assert set(environment) <= {"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"}
     s3 = boto3.client("s3")
@@ -295,11 +301,12 @@ def test_no_credential_is_written_down(cluster: Cluster) -> None:
     assert any(key.startswith("first/commits/") for key in keys)
     for key in keys:
         body = s3.get_object(Bucket=cluster.bucket, Key=key)["Body"].read()
-        assert SECRET.encode() not in body and KEY_ID.encode() not in body, key
+        assert not any(word.encode() in body for word in (SECRET, KEY_ID, TOKEN)), key
     logs = [path for path in cluster.log.glob("session_latest/logs/**/*") if path.is_file()]
     assert logs
     for path in logs:
-        assert SECRET.encode() not in path.read_bytes(), path
+        body = path.read_bytes()
+        assert not any(word.encode() in body for word in (SECRET, TOKEN)), path
 
 
 def listing(cluster: Cluster, prefix: str) -> dict[str, str]:

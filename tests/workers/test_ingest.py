@@ -73,7 +73,7 @@ def assert_same(a: Archive, b: Archive, rate: float, start_ns: int, end_ns: int)
 
 def assert_equal(a: Reading, b: Reading, rate: float, start_ns: int, end_ns: int) -> Waveform:
     low, high = grid_index(start_ns, rate), grid_index(end_ns, rate)
-    one, two = (assemble(reading.fragments, rate, low, high) for reading in (a, b))  # type: ignore[arg-type]
+    one, two = (assemble(reading.fragments, rate, low, high) for reading in (a, b))
     assert one.data.dtype == two.data.dtype
     np.testing.assert_array_equal(one.data, two.data)
     np.testing.assert_array_equal(one.mask, two.mask)
