@@ -45,13 +45,24 @@ def submit(
     """
     if not address.startswith(("http://", "https://")):
         raise JobError(f"--address {address}: not a dashboard's; it is http://HEAD:8265 as a rule")
-    from ray.exceptions import RayError
+    from ray.exceptions import AuthenticationError, RayError
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     with tempfile.TemporaryDirectory(prefix="tidepick-job-") as folder:
         carried = pack(campaign, Path(folder))
         try:
             client = JobSubmissionClient(address)
+        except AuthenticationError as error:
+            raise JobError(
+                f"--address {address}: {str(error).splitlines()[0]}; set RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the cluster's token"
+            ) from error
+        except (ConnectionError, RuntimeError) as error:
+            raise JobError(
+                f"--address {address}: no Ray dashboard answers there "
+                f"({str(error).splitlines()[0]}); it is http://HEAD:8265 as a rule"
+            ) from error
+        try:
             job: str = client.submit_job(
                 entrypoint=shlex.join(
                     ["python", "-m", "service.cli", "run", carried.name, "--address", "auto"]
@@ -66,8 +77,7 @@ def submit(
             )
         except (ConnectionError, RuntimeError, RayError) as error:
             raise JobError(
-                f"--address {address}: no Ray dashboard answers there "
-                f"({str(error).splitlines()[0]}); it is http://HEAD:8265 as a rule"
+                f"--address {address}: the job was not taken ({str(error).splitlines()[0]})"
             ) from error
     try:
         if follow is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shutil
 import signal
 import socket
+import sys
 import tempfile
 import time
 import uuid
@@ -33,6 +35,7 @@ from rich.text import Text
 from catalog.commits import read_commits, write_run_record
 from catalog.errors import Refusal
 from catalog.schema import Outcome
+from service.campaign import Compute
 from service.plan import outstanding
 from service.prepare import Prepared
 from workers.picker import Report, Work, quarantine
@@ -136,17 +139,16 @@ def _reports(
 ) -> Iterator[tuple[Work, Report | None, str]]:
     """Every work once it is over: with its report, or with why it was given up."""
     import ray
-    from ray.exceptions import RayActorError, RayError, RayTaskError
+    from ray.exceptions import RayError
 
     from workers.actor import start_actor
 
     compute = prepared.campaign.compute
-    crew = min(compute.workers, len(works))
-    idle = deque(
-        start_actor(prepared.assignment, compute.cpus_per_worker, compute.gpus_per_worker)
-        for _ in range(crew)
-    )
-    idle.extend(list(idle) * (IN_FLIGHT - 1))
+    starting: dict[Any, Any] = {}
+    for _ in range(min(compute.workers, len(works))):
+        actor = start_actor(prepared.assignment, compute.cpus_per_worker, compute.gpus_per_worker)
+        starting[actor.ready.remote()] = actor
+    idle: deque[Any] = deque()  # an actor stands here once for each shard that it may still take
     waiting = deque(works)
     attempts: Counter[Work] = Counter()
     flying: dict[Any, tuple[Any, Work]] = {}
@@ -155,28 +157,28 @@ def _reports(
             actor, work = idle.popleft(), waiting.popleft()
             attempts[work] += 1
             flying[actor.pick.remote(work)] = (actor, work)
-        if not flying:
-            raise WorkersLost("every worker was lost; see the Ray logs, then run again")
-        ready, _ = ray.wait(list(flying), num_returns=1, timeout=1.0)
+        # an actor that finds no room yet is waited for, never given work
+        ready, _ = ray.wait([*flying, *starting], num_returns=1, timeout=1.0)
         for reference in ready:
+            if reference in starting:
+                actor = starting.pop(reference)
+                try:
+                    ray.get(reference)
+                except RayError as error:
+                    raise WorkersLost(f"a worker could not start: {_reason(error)}") from error
+                idle.extend([actor] * IN_FLIGHT)
+                continue
             actor, work = flying.pop(reference)
+            idle.append(actor)
             try:
                 report = ray.get(reference)
-            except (RayTaskError, RayError) as error:
-                if isinstance(error, RayActorError) and _never_started(error):
-                    raise WorkersLost(f"a worker could not start: {_reason(error)}") from error
-                idle.append(actor)
+            except RayError as error:
                 if attempts[work] < compute.max_attempts:
                     waiting.append(work)
                 else:
                     yield work, None, f"after {attempts[work]} attempts: {_reason(error)}"
             else:
-                idle.append(actor)
                 yield work, report, ""
-
-
-def _never_started(error: BaseException) -> bool:
-    return "creation task" in str(error) or "__init__" in str(error)
 
 
 def _reason(error: BaseException) -> str:
@@ -201,26 +203,44 @@ def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise ClusterUnreachable(address, str(error)) from error
     else:
+        folder = tempfile.mkdtemp(prefix="tidepick-")
         ray.init(
             address="local",
             num_cpus=max(os.cpu_count() or 1, math.ceil(compute.workers * compute.cpus_per_worker)),
             include_dashboard=False,
             object_store_memory=100_000_000,
-            _temp_dir=tempfile.mkdtemp(prefix="tidepick-"),
+            _temp_dir=folder,
             **quiet,
         )
     try:
+        resources = {
+            name: amount
+            for name, amount in cast(Any, ray).cluster_resources().items()
+            if name in ("CPU", "GPU") or name.startswith("accelerator_type")
+        }
+        _enough(compute, resources, address)
         yield {
             "processor": platform.processor() or platform.machine(),
             "system": platform.system(),
-            "resources": {  # of the whole cluster
-                name: amount
-                for name, amount in cast(Any, ray).cluster_resources().items()
-                if name in ("CPU", "GPU") or name.startswith("accelerator_type")
-            },
+            "resources": resources,
         }
     finally:
         ray.shutdown()
+    if address is None:
+        shutil.rmtree(folder, ignore_errors=True)  # Ray's logs; after a failure they stay
+
+
+def _enough(compute: Compute, resources: Mapping[str, float], address: str | None) -> None:
+    """Room for one worker in a cluster, which may grow; room for all in a Ray of our own."""
+    wanted = compute.gpus_per_worker * (compute.workers if address is None else 1)
+    if wanted > resources.get("GPU", 0.0):
+        text = (
+            f"compute.gpus_per_worker {compute.gpus_per_worker:g} x workers {compute.workers}: "
+            f"this Ray has {resources.get('GPU', 0.0):g} GPUs"
+        )
+        if address is None:
+            raise WorkersLost(f"{text}; lower them, use 0 for CPUs, or give --address")
+        print(f"tidepick: {text}; waiting for the cluster to grow", file=sys.stderr)
 
 
 def _knock(address: str) -> None:

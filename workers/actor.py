@@ -22,6 +22,10 @@ class _PickActor:
     def __init__(self, assignment: Assignment) -> None:
         self._picker = Picker(assignment)
 
+    def ready(self) -> bool:
+        """Answers once the networks are loaded."""
+        return True
+
     def pick(self, work: Work) -> Report:
         return self._picker.pick(work)
 

@@ -290,7 +290,7 @@ def test_no_credential_is_written_down(cluster: Cluster) -> None:
     jobs = client.list_jobs()
     assert len(jobs) >= 4
     for job in jobs:
-        told = json.dumps(job.dict(), default=str)
+        told = json.dumps(job.model_dump(), default=str)
         if job.submission_id:
             told += client.get_job_logs(job.submission_id)
         assert not any(word in told for word in (SECRET, KEY_ID, TOKEN))

@@ -243,3 +243,17 @@ def test_holdings_sort_by_trace_and_day() -> None:
     later = Holding(HH, NEXT, 1)
     assert sorted([later, Holding(HH, DAY, 9)])[1] is later
     assert later.station_day.start_ns == day_start_ns(NEXT)
+
+
+@pytest.mark.parametrize(
+    ("root", "fixed", "pattern"),
+    [
+        ("/data/2022/*/x?.ms", "/data/2022", "*/x?.ms"),
+        ("s3://bucket/a/**/*.ms", "s3://bucket/a", "**/*.ms"),
+        ("*.ms", ".", "*.ms"),
+        ("/data/plain", "/data/plain", "**/*"),
+    ],
+)
+def test_a_glob_may_stand_in_the_root_of_files(root: str, fixed: str, pattern: str) -> None:
+    config = ArchiveConfig(kind="files", root=root)
+    assert (config.root, config.pattern) == (fixed, pattern)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.schema import StationDay, TraceId
 from catalog.store import S3Options, Store, open_store
@@ -27,6 +27,20 @@ class ArchiveConfig(BaseModel):
     anonymous: bool = False
     endpoint_url: str | None = None
     region: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _glob_in_root(cls, values: Any) -> Any:
+        """`files` may carry its glob in the root: /data/2022/*.mseed."""
+        if not isinstance(values, dict) or values.get("kind") != "files":
+            return values
+        root = str(values.get("root", ""))
+        folders = root.split("/")
+        first = next((k for k, part in enumerate(folders) if set(part) & set("*?")), None)
+        if first is None or "pattern" in values:
+            return values
+        fixed = "/".join(folders[:first]) or ("/" if root.startswith("/") else ".")
+        return {**values, "root": fixed, "pattern": "/".join(folders[first:])}
 
     def store(self) -> Store:
         options = S3Options(self.anonymous, self.endpoint_url, self.region)
