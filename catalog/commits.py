@@ -189,12 +189,13 @@ def read_commits(store: Store) -> list[Commit]:
     return [Commit.from_json(body) for body in fetch_all(store, keys)]
 
 
-def is_committed(store: Store, shard: str, generation: int) -> bool:
+def read_commit(store: Store, shard: str, generation: int) -> Commit | None:
+    """The commit that stands, or None."""
     try:
-        store.fetch(commit_key(shard, generation))
+        body, _ = store.fetch(commit_key(shard, generation))
     except MissingObject:
-        return False
-    return True
+        return None
+    return Commit.from_json(body)
 
 
 def commit(store: Store, record: Commit) -> bool:

@@ -128,8 +128,17 @@ class LocalStore:
             raise AccessDenied(errno.EACCES, f"not readable: {path}") from error
 
     def create(self, key: str, body: bytes) -> bool:
-        path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._create(self.root / key, body)
+        except PermissionError as error:
+            raise AccessDenied(errno.EACCES, f"not writable: {self.url_of(key)}") from error
+        except OSError as error:  # a full disk, a file where a folder should be
+            raise StoreUnavailable(
+                error.errno, f"cannot write {self.url_of(key)}: {error.strerror}"
+            ) from error
+
+    def _create(self, path: Path, body: bytes) -> bool:
+        _make_folder(path.parent)
         temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
         try:
             with temporary.open("xb") as file:
@@ -139,7 +148,8 @@ class LocalStore:
             try:
                 os.link(temporary, path)
             except FileExistsError:
-                return path.read_bytes() == body
+                if path.read_bytes() != body:
+                    return False
         finally:
             temporary.unlink(missing_ok=True)
         _sync_directory(path.parent)
@@ -303,6 +313,15 @@ def _passing(error: BaseException) -> bool:
 
 def _local_etag(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and those above it, each entered durably in its own parent."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_directory(folder.parent)
 
 
 def _sync_directory(folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,9 @@ def _run(options: argparse.Namespace, out: Console) -> int:
     for pattern in prepared.plan.unmatched:
         print(f"tidepick: select.stations {pattern!r} matches nothing held", file=sys.stderr)
     console = Console(stderr=True) if options.json else out
-    summary = run(prepared, console, options.address, frozenset(retry))
+    # Ray's own notices go to stdout, which belongs to the JSON
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):
+        summary = run(prepared, console, options.address, frozenset(retry))
     facts = {
         "run": summary.run,
         "state": summary.state,

@@ -75,7 +75,8 @@ class ClusterUnreachable(Refusal):
     def __init__(self, address: str, why: str) -> None:
         super().__init__(
             f"--address {address}: no Ray cluster answers there ({why}); it is HOST:6379 as a "
-            "rule, or auto on a machine of the cluster"
+            "rule, or auto on a machine of the cluster; one that asks for a token needs "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         )
 
 
@@ -139,15 +140,19 @@ def _reports(
 ) -> Iterator[tuple[Work, Report | None, str]]:
     """Every work once it is over: with its report, or with why it was given up."""
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import ActorDiedError, RayError
 
     from workers.actor import start_actor
 
     compute = prepared.campaign.compute
     starting: dict[Any, Any] = {}
-    for _ in range(min(compute.workers, len(works))):
+
+    def hire() -> None:
         actor = start_actor(prepared.assignment, compute.cpus_per_worker, compute.gpus_per_worker)
         starting[actor.ready.remote()] = actor
+
+    for _ in range(min(compute.workers, len(works))):
+        hire()
     idle: deque[Any] = deque()  # an actor stands here once for each shard that it may still take
     waiting = deque(works)
     attempts: Counter[Work] = Counter()
@@ -169,15 +174,20 @@ def _reports(
                 idle.extend([actor] * IN_FLIGHT)
                 continue
             actor, work = flying.pop(reference)
-            idle.append(actor)
             try:
                 report = ray.get(reference)
             except RayError as error:
+                if not isinstance(error, ActorDiedError):
+                    idle.append(actor)
+                elif all(actor is not other for other, _ in flying.values()):
+                    idle = deque(other for other in idle if other is not actor)
+                    hire()  # it died for good, and this was the last shard it had
                 if attempts[work] < compute.max_attempts:
                     waiting.append(work)
                 else:
                     yield work, None, f"after {attempts[work]} attempts: {_reason(error)}"
             else:
+                idle.append(actor)
                 yield work, report, ""
 
 
@@ -203,7 +213,9 @@ def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise ClusterUnreachable(address, str(error)) from error
     else:
-        folder = tempfile.mkdtemp(prefix="tidepick-")
+        # short, because Ray's sockets live in it and their paths may have 107 characters
+        short = "/tmp" if os.path.isdir("/tmp") else None
+        folder = tempfile.mkdtemp(prefix="tidepick-", dir=short)
         ray.init(
             address="local",
             num_cpus=max(os.cpu_count() or 1, math.ceil(compute.workers * compute.cpus_per_worker)),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.commits import Commit, commit, is_committed, new_attempt
+from catalog.commits import Commit, commit, new_attempt, read_commit
 from catalog.schema import PICK_SCHEMA, Outcome, Shard, shard_id, utc_now
 from catalog.store import S3Options, Store, open_store
 from catalog.writer import partition, write_attempt
@@ -61,11 +61,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a Work: per candidate the outcomes and picks; empty where another had won."""
+    """What became of a Work: per candidate the outcomes and picks of the commit that stands.
+
+    won: the candidates whose commit was made here, and not by another worker before.
+    """
 
     work: Work
     outcomes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     picks: Mapping[str, int] = field(default_factory=dict)
+    won: tuple[str, ...] = ()
 
 
 def store_weights(store: Store, weights: Weights) -> tuple[str, str]:
@@ -96,22 +100,26 @@ class Picker:
 
     def pick(self, work: Work) -> Report:
         """Every station-day of the shard, for each candidate that has no commit yet."""
-        wanted = [
-            name
-            for name in work.candidates
-            if not is_committed(
-                self._store, self._stored[name].shard_id(work.shard), work.generation
-            )
-        ]
-        if not wanted:
-            return Report(work)
-        days = list(pick_shard(self._archive, work.shard, [self._ready[n] for n in wanted]))
-        won = [name for name in wanted if self._commit(work, name, days)]
+        standing = {name: self._standing(work, name) for name in work.candidates}
+        wanted = [name for name, record in standing.items() if record is None]
+        won = []
+        if wanted:
+            days = list(pick_shard(self._archive, work.shard, [self._ready[n] for n in wanted]))
+            for name in wanted:
+                if self._commit(work, name, days):
+                    won.append(name)
+                standing[name] = self._standing(work, name)
+        records = {name: record for name, record in standing.items() if record is not None}
         return Report(
             work,
-            {n: Counter(str(day.picked[n].outcome) for day in days) for n in won},
-            {n: sum(day.picked[n].picks.num_rows for day in days) for n in won},
+            {n: Counter(row["outcome"] for row in r.coverage) for n, r in records.items()},
+            {n: sum(row["picks"] for row in r.coverage) for n, r in records.items()},
+            tuple(won),
         )
+
+    def _standing(self, work: Work, name: str) -> Commit | None:
+        shard = self._stored[name].shard_id(work.shard)
+        return read_commit(self._store, shard, work.generation)
 
     def _commit(self, work: Work, name: str, days: Sequence[StationDayPicked]) -> bool:
         """Write the attempt, then the commit that makes it count. A shard without picks too."""

@@ -82,14 +82,17 @@ class Span:
     last: int
     waveform: Waveform
     flags: Sequence[tuple[int, int, int]]
-    detail: str = ""
+    detail: str
+    segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
 
     @classmethod
     def of(cls, reading: Reading, trace: TraceId, start_ns: int, end_ns: int, rate: int) -> Span:
         first, last = (-(-ns * rate // NS) for ns in (start_ns, end_ns))
         margin = halo(rate)
         waveform = assemble(reading.fragments, rate, first - margin, last + margin)
-        return cls(trace, first, last, waveform, reading.flags, "; ".join(reading.detail))
+        detail = "; ".join(reading.detail)
+        stretches = segments(waveform.mask)
+        return cls(trace, first, last, waveform, reading.flags, detail, stretches)
 
     @property
     def core(self) -> slice:
@@ -159,7 +162,7 @@ class Span:
         waveform = self.waveform
         starts = [
             window_starts(waveform.start + a, waveform.start + b) - waveform.start
-            for a, b in segments(waveform.mask)
+            for a, b in self.segments
             if b > self.core.start and a < self.core.stop and b - a >= WINDOW
         ]
         return np.concatenate(starts) if starts else np.zeros(0, np.int64)
@@ -167,7 +170,7 @@ class Span:
     def _zones(self) -> Iterator[tuple[int, int]]:
         """Columns [a, b) where the curve is the uncut segment's own."""
         n = self.waveform.data.shape[1]
-        for a, b in segments(self.waveform.mask):
+        for a, b in self.segments:
             if b - a >= WINDOW:
                 yield (a if a > 0 else WINDOW), (b if b < n else n - WINDOW)
 
@@ -256,7 +259,7 @@ class Span:
         return _Facts(
             detail=self.detail,
             seconds=int(mask.any(axis=0).sum()) / rate,
-            segments=len(segments(mask)),
+            segments=sum(a < core.stop and b > core.start for a, b in self.segments),
             n_components=live,
             sampling_rate=float(rate),
             flags=flags,

@@ -23,8 +23,9 @@ FloatArray = NDArray[np.float32]
 
 def segments(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Maximal runs [start, stop) of columns where any component has a sample. mask: [3, n]."""
-    union = mask.any(axis=0)
-    edges = np.flatnonzero(np.diff(union.astype(np.int8), prepend=0, append=0))
+    union = np.zeros(mask.shape[1] + 2, bool)
+    mask.any(axis=0, out=union[1:-1])
+    edges = np.flatnonzero(union[1:] != union[:-1])
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 

@@ -119,7 +119,7 @@ def tidepick_run(root: Path, weights: Weights, engine: str, count: int) -> Calla
         archive = open_archive(ArchiveConfig(kind="sds", root=str(root)))
         picked = pick_span(archive, TRACE, DAY.start_ns, DAY.end_ns, candidates)["0"].picks
         # at the floor itself, the picks that SeisBench reports: the rest serve higher thresholds
-        return sum(saddle < np.float32(0.1) for saddle in picked["saddle"].to_pylist())
+        return sum(saddle < 0.1 for saddle in picked["saddle"].to_pylist())
 
     return run
 

@@ -80,7 +80,7 @@ def _run(campaign: Path, retry: frozenset[Outcome]) -> None:
     picker = Picker(prepared.assignment)
     won = 0
     for work in outstanding(prepared.plan, prepared.assignment.candidates, commits, retry):
-        won += len(picker.pick(work).outcomes)
+        won += len(picker.pick(work).won)
     print(json.dumps({"won": won}))
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,12 +23,12 @@ TRACES = [TraceId("XX", f"S{k:02d}", loc, "HH") for k in range(6) for loc in (""
 FIRST = date(2023, 12, 1)
 
 # TOML's strings: any character but surrogates; control characters, quotes and emoji included.
-text = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 days = st.integers(0, 100).map(lambda n: FIRST + timedelta(days=n))
 ranges = st.tuples(days, days).filter(lambda pair: pair[0] < pair[1])
 floors = st.floats(0, 1, exclude_min=True, exclude_max=True, allow_subnormal=False)
-candidates = st.builds(
+candidates: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     name=names,
     weights=text.map(lambda path: f"/weights/{path}"),

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,7 +175,7 @@ def test_several_faults_are_told_at_once(folder: Path, told: Told) -> None:
 class Runs:
     """A pickle that would run code when it is read."""
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return (os.mkdir, ("/tmp/it-ran",))
 
 
@@ -189,7 +189,7 @@ SHIPPED = (BUILTIN / "synthetic.safetensors").read_bytes()
 JSON = (BUILTIN / "synthetic.json").read_text()
 OTHER = json.dumps({"model_args": {"in_samples": 6000, "lstm_blocks": 3}})
 
-WEIGHT_FILES = {
+WEIGHT_FILES: dict[str, tuple[Any, ...]] = {
     # id: the file's ending, its body, the json beside it, and what the line must say
     "no json": (".safetensors", SHIPPED, None, "no w.json beside it", "model.save"),
     "json no JSON": (".safetensors", SHIPPED, "{phases}", "w.json", "not JSON"),
@@ -292,25 +292,28 @@ def test_a_catalogue_that_nobody_may_write(folder: Path, told: Told) -> None:
     assert "/proc/catalog" in message and "write" in message
 
 
-NO_CATALOGUES: dict[str, Callable[[Path], object]] = {
-    "nothing": lambda path: None,
-    "an empty folder": Path.mkdir,
-    "a file": Path.touch,
-    "another's": lambda path: (path.mkdir(), (path / "tidepick.json").write_text("hello")),
-    "a list": lambda path: (path.mkdir(), (path / "tidepick.json").write_text("[]")),
-    "of another version": lambda path: (
-        path.mkdir(),
-        (path / "tidepick.json").write_text('{"schema": 0, "semantics": 1}'),
-    ),
+NO_CATALOGUES: dict[str, str | None] = {
+    # id: what its tidepick.json holds, if it is there
+    "an empty folder": None,
+    "another's": "hello",
+    "a list": "[]",
+    "of another version": '{"schema": 0, "semantics": 1}',
 }
 
 
 @pytest.mark.parametrize("case", NO_CATALOGUES)
 def test_what_is_no_catalogue(tmp_path: Path, told: Told, case: str) -> None:
-    url = tmp_path / "x"
-    NO_CATALOGUES[case](url)
-    for arguments in (("status", url), ("query", url, "SELECT 1")):
-        assert f"catalog {url}: " in told(*arguments)
+    header = NO_CATALOGUES[case]
+    if header is not None:
+        (tmp_path / "tidepick.json").write_text(header)
+    for arguments in (("status", tmp_path), ("query", tmp_path, "SELECT 1")):
+        assert f"catalog {tmp_path}: " in told(*arguments)
+
+
+@pytest.mark.parametrize("name", ["none", "campaign.toml"])
+def test_where_no_catalogue_can_be(folder: Path, told: Told, name: str) -> None:
+    for arguments in (("status", folder / name), ("query", folder / name, "SELECT 1")):
+        assert f"catalog {folder / name}: no catalogue there" in told(*arguments)
 
 
 @pytest.fixture
@@ -396,4 +399,4 @@ def test_ingest_of_nothing(folder: Path, told: Told) -> None:
     assert "--stations YY.*" in told("ingest", source, target, *days, "--stations", "YY.*")
     assert str(folder / "none") in told("ingest", folder / "none", target, *days)
     assert "--end" in told("ingest", source, target, *days[:3], "2024-02-29")
-    shutil.rmtree(target, ignore_errors=True)
+    assert not target.exists()

@@ -45,7 +45,8 @@ def ours(folder: Path, stream: obspy.Stream, one: Candidate) -> pd.DataFrame:
     archive = open_archive(ArchiveConfig(kind="files", root=str(folder)))
     start = day_start_ns(day_of(stream[0].stats.starttime.ns))
     table = pick_span(archive, trace, start, start + DAY_NS, [one])["c"].picks
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -160,9 +161,11 @@ def test_original_finds_the_analysts_picks(data: Path, tmp_path: Path) -> None:
             data / f"continuous/pnsn_2022-037/{trace.network}.{trace.station}.2022.037.csv"
         )
         inside = analysts[analysts.timestamp * 1e9 < start + 4 * 3600 * 10**9]
-        for row in inside.itertuples():
+        for row in inside.to_dict("records"):
             near = [
-                abs(time / 1e9 - row.timestamp) for phase, time, _ in rows if phase == row.phase
+                abs(time / 1e9 - row["timestamp"])
+                for phase, time, _ in rows
+                if phase == row["phase"]
             ]
             assert min(near) <= 0.1
             found += 1

@@ -31,10 +31,14 @@ def save(folder: Path, arguments: dict[str, Any], ending: str = ".safetensors") 
     model = sbm.PhaseNet(**arguments).eval()
     for norm in model.modules():
         if isinstance(norm, torch.nn.BatchNorm1d):
-            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(norm.bias, -0.5, 0.5)
-            torch.nn.init.uniform_(norm.running_mean, -0.5, 0.5)
-            torch.nn.init.uniform_(norm.running_var, 0.5, 1.5)
+            for values, low in (
+                (norm.weight, 0.5),
+                (norm.bias, -0.5),
+                (norm.running_mean, -0.5),
+                (norm.running_var, 0.5),
+            ):
+                assert values is not None
+                torch.nn.init.uniform_(values, low, low + 1)
     path = folder / f"model{ending}"
     if ending == ".safetensors":
         safetensors.torch.save_file(model.state_dict(), path)
