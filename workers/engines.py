@@ -63,9 +63,9 @@ class ExactEngine:
 
 
 class FastEngine:
-    """The same function within 1e-5: batch norm folded, 2-D convolutions, small batches."""
+    """The same function within 1e-5: batch norm folded, 2-D channels-last convolutions."""
 
-    batch = 32
+    batch = 64
 
     def __init__(self, weights: Weights, device: str, dtype: torch.dtype) -> None:
         self._device = torch.device(device)
@@ -77,7 +77,8 @@ class FastEngine:
     def probabilities(self, windows: FloatArray) -> FloatArray:
         batch = torch.from_numpy(windows).to(self._device)
         batch = normalise_fast(batch, self._preparation).to(self._dtype)
-        logits: Tensor = self._network(batch.unsqueeze(2)).squeeze(2)
+        batch = batch.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self._network(batch).squeeze(2)
         return torch.softmax(logits.float(), dim=1).cpu().numpy()
 
 
@@ -85,7 +86,8 @@ class FoldedPhaseNet(nn.Module):
     """PhaseNet for inference: [b, 3, 1, n] -> logits [b, phases, 1, n].
 
     Batch norm is folded into the convolution before it; convolutions are 2-D with a height of
-    one, for which torch's CPU kernels are twice as fast as the 1-D ones.
+    one and channels last, 1.5 times as fast as the 1-D ones on an AVX-512 Xeon with torch 2.13
+    (contiguous 2-D ones gain nothing there).
     """
 
     def __init__(self, network: PhaseNet) -> None:
@@ -146,5 +148,10 @@ class FoldedPhaseNet(nn.Module):
 
     def _keep(self, name: str, weight: Tensor, bias: Tensor | None) -> None:
         assert bias is not None
-        self.register_buffer(f"{name}_weight", weight.detach().float().unsqueeze(2).contiguous())
+        self.register_buffer(f"{name}_weight", _channels_last(weight))
         self.register_buffer(f"{name}_bias", bias.detach().float().contiguous())
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """A 1-D kernel as a 2-D one of height one."""
+    return weight.detach().float().unsqueeze(2).contiguous(memory_format=torch.channels_last)
