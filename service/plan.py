@@ -18,7 +18,7 @@ from workers.picker import StoredCandidate, Work
 SHARDS_AT_LEAST = 64
 """Small campaigns are cut this fine where their station-days allow, so that workers share them."""
 
-CPU_SECONDS = 2.0
+CPU_SECONDS = 5.0
 """A rough price of one station-day and candidate on one CPU core (`make bench` measures it)."""
 
 

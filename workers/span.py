@@ -125,7 +125,7 @@ class Span:
                 flags=Flag.OTHER_RATE,
             )
         salvaged = any(
-            bits & Flag.SALVAGED and start < high and end > low for start, end, bits in self.flags
+            bits & Flag.SALVAGED and start < high and end > low for bits, start, end in self.flags
         )
         return Picked(Outcome.BAD_FORMAT if salvaged else Outcome.NO_DATA, self.detail)
 
@@ -234,7 +234,7 @@ class Span:
             if waveform.conflict is not None and waveform.conflict[here].any():
                 flags[k] |= Flag.CONFLICT
             time = grid_time(int(column) + waveform.start, waveform.rate)
-            for low, high, bits in self.flags:
+            for bits, low, high in self.flags:
                 if low <= time < high:
                     flags[k] |= bits
         return live, flags
@@ -248,7 +248,7 @@ class Span:
         mask = waveform.mask[:, core]
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
         flags = 0
-        for start, end, bits in self.flags:
+        for bits, start, end in self.flags:
             if start < high and end > low:
                 flags |= bits
         if waveform.conflict is not None and waveform.conflict[core].any():

@@ -50,8 +50,8 @@ class Fragment:
 class Reading:
     """What an archive holds of one trace over a span.
 
-    inputs: URL -> ETag of every object that was read. flags: bits of `catalog.schema.Flag` with
-    the grid-free span [start_ns, end_ns) that they hold for. detail: problems met, in words.
+    inputs: URL -> ETag of every object that was read. flags: (bits of `catalog.schema.Flag`,
+    start ns, end ns), what holds over [start, end). detail: problems met, in words.
     """
 
     fragments: Sequence[Fragment]

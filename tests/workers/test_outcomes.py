@@ -1,0 +1,168 @@
+"""Nothing silent: every kind of station-day ends with its outcome, its flags and its reason."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId
+from catalog.store import AccessDenied, LocalStore
+from workers.archives import ArchiveConfig, open_archive
+from workers.engines import open_engine
+from workers.pipeline import pick_shard, pick_span
+from workers.span import Candidate, Picked
+from workers.synthetic import Recording, sds_path, station_day, write_sds
+from workers.weights import resolve
+
+TRACE = TraceId("XX", "OUT", "", "HH")
+DAY = StationDay(TRACE, date(2024, 3, 1))
+SECONDS = 600.0
+
+
+@pytest.fixture(scope="module")
+def candidate() -> Candidate:
+    weights = resolve("builtin:synthetic")
+    return Candidate("c", weights, open_engine("fast", weights), {"P": 0.1, "S": 0.1})
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return station_day(TRACE, DAY.start_ns, SECONDS, 60.0, np.random.default_rng(3))
+
+
+def component(root: Path, name: str) -> Path:
+    return sds_path(root, TRACE, name, DAY.start_ns)
+
+
+def picked(root: Path, candidate: Candidate) -> Picked:
+    """The station-day as a shard's work meets it."""
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(root)))
+    shard = Shard((TRACE,), DAY.day, date(2024, 3, 2))
+    (done,) = pick_shard(archive, shard, [candidate])
+    return done.picked["c"]
+
+
+def whole(root: Path) -> None:
+    pass
+
+
+def nothing(root: Path) -> None:
+    for name in "ZNE":
+        component(root, name).unlink()
+
+
+def truncated(root: Path) -> None:
+    path = component(root, "N")
+    path.write_bytes(path.read_bytes()[: 512 * 40 + 100])
+
+
+def flipped(root: Path) -> None:
+    body = bytearray(component(root, "N").read_bytes())
+    body[512 * 20 + 300] ^= 0xFF
+    component(root, "N").write_bytes(body)
+
+
+def web_page(root: Path) -> None:
+    for name in "ZNE":
+        component(root, name).write_bytes(b"<html>503 Slow Down</html>")
+
+
+def empty_component(root: Path) -> None:
+    component(root, "E").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "outcome", "flags", "live", "words"),
+    [
+        (whole, Outcome.PICKED, 0, 3, ""),
+        (nothing, Outcome.NO_DATA, 0, 0, ""),
+        (truncated, Outcome.PICKED, Flag.TRUNCATED, 3, "ends inside a record"),
+        (flipped, Outcome.PICKED, Flag.SALVAGED, 3, "record"),
+        (web_page, Outcome.BAD_FORMAT, 0, 0, "<html>"),
+        (empty_component, Outcome.PICKED, Flag.SALVAGED, 2, "the object is empty"),
+    ],
+)
+def test_damaged_objects(
+    tmp_path: Path,
+    candidate: Candidate,
+    recording: Recording,
+    damage: Callable[[Path], None],
+    outcome: Outcome,
+    flags: int,
+    live: int,
+    words: str,
+) -> None:
+    write_sds(tmp_path, [recording])
+    damage(tmp_path)
+    result = picked(tmp_path, candidate)
+    assert (result.outcome, result.flags, result.n_components) == (outcome, flags, live)
+    assert words in result.detail
+    assert (result.picks.num_rows > 5) == (outcome is Outcome.PICKED)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "value", "outcome"),
+    [(30.0, None, Outcome.TOO_SHORT), (30.02, None, Outcome.PICKED), (60.0, 7, Outcome.DEAD)],
+)
+def test_short_and_dead_days(
+    tmp_path: Path, candidate: Candidate, seconds: float, value: int | None, outcome: Outcome
+) -> None:
+    short = station_day(TRACE, DAY.start_ns, seconds, 0.0, np.random.default_rng(4))
+    if value is not None:
+        short.data[:] = value
+    write_sds(tmp_path, [short])
+    result = picked(tmp_path, candidate)
+    assert result.outcome is outcome
+    assert result.seconds == pytest.approx(seconds)
+
+
+def test_another_rate_is_an_outcome(tmp_path: Path, candidate: Candidate) -> None:
+    from obspy import Stream, Trace, UTCDateTime
+
+    header = {
+        "network": "XX",
+        "station": "OUT",
+        "channel": "HHZ",
+        "sampling_rate": 40.0,
+        "starttime": UTCDateTime(ns=DAY.start_ns),
+    }
+    data = np.random.default_rng(0).integers(-100, 100, 40 * 600, dtype=np.int32)
+    path = component(tmp_path, "Z")
+    path.parent.mkdir(parents=True)
+    Stream([Trace(data, header)]).write(str(path), format="MSEED")
+    result = picked(tmp_path, candidate)
+    assert result.outcome is Outcome.WRONG_RATE
+    assert result.detail == "data at 40 Hz, the model runs at 100 Hz"
+
+
+def test_a_denied_object_is_not_a_missing_one(
+    tmp_path: Path, candidate: Candidate, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """403 from the store, as S3 gives it; a directory's own permissions do not bind root."""
+    write_sds(tmp_path, [recording])
+
+    def refuse(self: LocalStore, key: str) -> tuple[bytes, str]:
+        raise AccessDenied(13, f"access denied: {self.url_of(key)}")
+
+    monkeypatch.setattr(LocalStore, "fetch", refuse)
+    result = picked(tmp_path, candidate)
+    assert result.outcome is Outcome.ACCESS_DENIED and "HHE" in result.detail
+
+
+def test_contradicting_overlaps_are_masked_and_flagged(
+    tmp_path: Path, candidate: Candidate, recording: Recording
+) -> None:
+    write_sds(tmp_path, [recording])
+    other = component(tmp_path / "other", "Z")
+    write_sds(
+        tmp_path / "other", [station_day(TRACE, DAY.start_ns, 20.0, 0.0, np.random.default_rng(9))]
+    )
+    path = component(tmp_path, "Z")
+    path.write_bytes(path.read_bytes() + other.read_bytes())
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    result = pick_span(archive, TRACE, DAY.start_ns, DAY.end_ns, [candidate])["c"]
+    assert result.outcome is Outcome.PICKED and result.flags == Flag.CONFLICT
+    flags = {row["time"].value - DAY.start_ns: row["flags"] for row in result.picks.to_pylist()}
+    assert all((bits == Flag.CONFLICT) == (ns < 36 * 10**9) for ns, bits in flags.items())
