@@ -25,6 +25,7 @@ from typing import Any
 
 from catalog.errors import Refusal
 from catalog.schema import (
+    PICK_SCHEMA,
     SCHEMA_VERSION,
     SEMANTICS_VERSION,
     Outcome,
@@ -36,6 +37,7 @@ from catalog.schema import (
 from catalog.store import MissingObject, Store, fetch_all
 
 HEADER = "tidepick.json"
+COLUMNS = {"candidate", "year", "month", *PICK_SCHEMA.names}
 
 
 class CatalogError(Refusal):
@@ -109,6 +111,7 @@ def new_attempt() -> str:
 
 def create_catalog(store: Store) -> None:
     """Begin a catalogue, or check that the one there can be written by this version."""
+    _check_place(store)
     header = {"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION}
     if not store.create(HEADER, _to_json(header)):
         check_catalog(store)
@@ -116,6 +119,7 @@ def create_catalog(store: Store) -> None:
 
 def check_catalog(store: Store) -> None:
     """Raises CatalogError where there is no catalogue, or one of another version."""
+    _check_place(store)
     try:
         body, _ = store.fetch(HEADER)
     except MissingObject as error:
@@ -123,13 +127,28 @@ def check_catalog(store: Store) -> None:
             f"catalog {store.url}: no catalogue there ({HEADER} is missing); check the path, or "
             "make one with `tidepick run`"
         ) from error
-    found = json.loads(body)
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CatalogError(f"catalog {store.url}: {HEADER} is not a catalogue's; check the path")
     wanted = {"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION}
     for name, version in wanted.items():
         if found.get(name) != version:
             raise CatalogError(
                 f"catalog {store.url}: {name} version {found.get(name)}, this tidepick writes "
                 f"{version}; use another catalogue, or the tidepick that made this one"
+            )
+
+
+def _check_place(store: Store) -> None:
+    """DuckDB takes every `name=value` of a path for a column, the outermost first."""
+    for part in store.url.split("/"):
+        if "=" in part and part.partition("=")[0] in COLUMNS:
+            raise CatalogError(
+                f"catalog {store.url}: {part!r} in its path would be read as a column of the "
+                "picks; put the catalogue elsewhere"
             )
 
 
@@ -153,11 +172,13 @@ def register_candidates(store: Store, records: Sequence[CandidateRecord]) -> Non
                     f"candidate {record.name!r}: the same weights and settings are already "
                     f"candidate {other.name!r} of {store.url}; use that name"
                 )
+        if record.identity != known.setdefault(record.name, record).identity:
+            raise CatalogError(_clash(store, known[record.name], record))
+    for record in records:
         created = store.create(_candidate_key(record.name), _to_json(asdict(record)))
         standing = record if created else _read_candidate(store, record.name)
         if standing.identity != record.identity:
             raise CatalogError(_clash(store, standing, record))
-        known[record.name] = record
 
 
 def _clash(store: Store, standing: CandidateRecord, record: CandidateRecord) -> str:

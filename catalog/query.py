@@ -59,7 +59,16 @@ class Catalog:
 
     def sql(self, query: str) -> pa.Table:
         """Run a query over the views. Raises duckdb.Error as DuckDB words it."""
-        return self.connection.sql(query).to_arrow_table()
+        relation = self.connection.sql(query)
+        if relation is None:
+            raise Refusal(f"SQL {query!r}: it gives no rows; write a SELECT")
+        rows = relation.to_arrow_table()
+        names: list[str] = []
+        for name in rows.column_names:  # of a join, say: none may hide another
+            while name in names:
+                name += "_1"
+            names.append(name)
+        return rows.rename_columns(names)
 
     def picks_at(self, threshold: float) -> pa.Table:
         """The picks of SeisBench at a threshold, sorted; refused below a floor of any candidate."""

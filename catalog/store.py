@@ -241,6 +241,11 @@ class S3Store:
     def filesystem(self) -> Any:
         return self._fs
 
+    def _missing(self, url: str, error: Exception) -> str:
+        if "bucket" in str(error).lower():
+            return f"no such bucket: s3://{self.bucket}; make it, or correct the URL"
+        return f"no such object: {url}"
+
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
@@ -267,7 +272,7 @@ class S3Store:
             try:
                 return request()
             except FileNotFoundError as error:
-                raise MissingObject(errno.ENOENT, f"no such object: {url}") from error
+                raise MissingObject(errno.ENOENT, self._missing(url, error)) from error
             except FileExistsError as error:
                 raise _Taken from error
             except PermissionError as error:

@@ -18,6 +18,7 @@ from typing import Any
 from catalog.errors import Refusal
 from service.campaign import Campaign
 from service.prepare import candidate_weights
+from service.ray_auth import adopt_token
 
 PACKAGES = ("catalog", "workers", "eval", "service")
 FORWARDED = (
@@ -46,6 +47,8 @@ def submit(
     if not address.startswith(("http://", "https://")):
         raise JobError(f"--address {address}: not a dashboard's; it is http://HEAD:8265 as a rule")
     from ray.exceptions import AuthenticationError, RayError
+
+    adopt_token()
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     with tempfile.TemporaryDirectory(prefix="tidepick-job-") as folder:
@@ -126,9 +129,9 @@ def pack(campaign: Campaign, folder: Path) -> Path:
 
 
 def _sidecar(name: str) -> str:
-    for ending in (".safetensors", ".pth", ".pt"):
-        name = name.replace(ending, ".json")
-    return name
+    """The json's name, as `workers.weights.load` looks for it."""
+    ending = next(e for e in (".safetensors", ".pth", ".pt") if e in name)
+    return name.replace(ending, ".json")
 
 
 def to_json(value: Any) -> str:

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, cast
@@ -38,6 +38,7 @@ from catalog.schema import Outcome
 from service.campaign import Compute
 from service.plan import outstanding
 from service.prepare import Prepared
+from service.ray_auth import adopt_token, private_token
 from workers.picker import Report, Work, quarantine
 
 IN_FLIGHT = 2
@@ -104,7 +105,8 @@ def run(
     invocation = uuid.uuid4().hex[:12]
     begun = time.monotonic()
     try:
-        with _interruptible(), _ray(prepared, address) as machine:
+        auth = private_token() if address is None else nullcontext()
+        with auth, _interruptible(), _ray(prepared, address) as machine:
             write_run_record(store, assignment.run, invocation, "start", _facts(prepared, machine))
             with _progress(console) as progress:
                 task = progress.add_task(
@@ -208,6 +210,7 @@ def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if address is not None:
         _knock(address)
+        adopt_token()
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:

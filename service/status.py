@@ -89,7 +89,8 @@ def show_status(status: dict[str, Any], out: Console) -> None:
                 reason["detail"] or "the archive holds nothing for it",
             )
         out.print(table)
-    table = Table("run", "started", "ended", "state", "engine")
+    table = Table("started", "ended", "state", "engine", "run")
     for row in status["runs"]:
-        table.add_row(*(row[key] for key in ("run", "started", "ended", "state", "engine")))
+        times = (row[key][:19] for key in ("started", "ended"))
+        table.add_row(*times, row["state"], row["engine"], row["run"][:12])
     out.print(table)

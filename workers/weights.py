@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +129,7 @@ def load(path: Path, source: str | None = None) -> Weights:
     if not path.is_file():
         raise WeightsError(f"weights {source!r}: no such file; give a .safetensors or .pt file")
     # SeisBench's cache appends the version: original.pt.v1, original.json.v1
-    for ending in (".safetensors", ".pt", ".pth"):
+    for ending in (".safetensors", ".pth", ".pt"):
         if ending in path.name:
             sidecar = path.with_name(path.name.replace(ending, ".json"))
             break
@@ -263,7 +264,9 @@ def _tensors(body: bytes, source: str) -> dict[str, Tensor]:
         except safetensors.SafetensorError as error:
             raise WeightsError(f"weights {source!r}: broken safetensors file: {error}") from error
     try:
-        loaded = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of a pickle's protocol: it is refused, in one line
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise WeightsError(
             f"weights {source!r}: not a plain state dict (pickled modules are refused because "

@@ -22,11 +22,10 @@ import boto3
 import numpy as np
 import pytest
 import s3fs
-from ray.job_submission import JobSubmissionClient
+from ray.job_submission import JobStatus, JobSubmissionClient
 
 from catalog.query import Catalog
 from catalog.schema import TraceId, day_start_ns
-from service.cli import main
 from workers.synthetic import station_day, write_sds
 from workers.weights import BUILTIN
 
@@ -196,29 +195,46 @@ def submit(cluster: Cluster, campaign: Path) -> tuple[int, dict[str, Any], str]:
     return done.returncode, facts, done.stderr
 
 
-def test_a_job_fills_a_catalogue_on_s3(
-    cluster: Cluster, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_fills_a_catalogue_on_s3(cluster: Cluster, folder: Path) -> None:
+    """With weights that are gone from where they were once the job has been submitted."""
     url = f"s3://{cluster.bucket}/first"
-    kept = folder.with_name("kept")
-    shutil.copytree(folder, kept)
-    campaign = write_campaign(kept, url, str(folder / "archive"))
-    code, facts, log = submit(cluster, campaign)
-    assert (code, facts["state"], facts["catalog"]) == (0, "SUCCEEDED", url), log
-    assert (
-        main(["query", url, "SELECT candidate, count(*) AS n FROM picks GROUP BY 1", "--json"]) == 0
-    )
-    counts = {row["candidate"]: row["n"] for row in json.loads(capsys.readouterr().out)}
+    sent = folder.with_name("sent")
+    shutil.copytree(folder, sent)
+    campaign = write_campaign(sent, url, str(folder / "archive"))
+    done = tidepick("submit", campaign, "--address", cluster.dashboard, "--json", "--no-wait")
+    shutil.rmtree(sent)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["catalog"] == url
+    log = ended(cluster, facts["job"])
+    sql = "SELECT candidate, count(*) AS n FROM picks GROUP BY 1"
+    done = tidepick("query", url, sql, "--json")
+    assert done.returncode == 0, done.stderr + log
+    counts = {row["candidate"]: row["n"] for row in json.loads(done.stdout)}
     assert counts.keys() == {"mine", "builtin"} and min(counts.values()) > 0
     coverage = Catalog(url).sql("SELECT outcome FROM coverage")["outcome"].to_pylist()
     assert coverage == ["picked"] * 4
 
-    # The same again, by hand: nothing is left to do, and no object is written but the job's own.
+
+def test_a_job_again_does_nothing(cluster: Cluster, folder: Path) -> None:
     objects = listing(cluster, "first")
+    assert any(key.startswith("first/commits/") for key in objects)
+    campaign = write_campaign(folder, f"s3://{cluster.bucket}/first")
     code, facts, log = submit(cluster, campaign)
     assert (code, facts["state"]) == (0, "SUCCEEDED"), log
     assert listing(cluster, "first") == objects
-    shutil.rmtree(kept)
+
+
+def ended(cluster: Cluster, job: str) -> str:
+    """Wait until a job has succeeded; returns its log."""
+    client = JobSubmissionClient(cluster.dashboard, headers=AUTHORISED)
+    deadline = time.monotonic() + 240
+    while not (status := client.get_job_status(job)).is_terminal():
+        assert time.monotonic() < deadline, client.get_job_logs(job)
+        time.sleep(0.5)
+    log: str = client.get_job_logs(job)
+    assert status == JobStatus.SUCCEEDED, log
+    return log
 
 
 def test_run_joins_the_cluster(cluster: Cluster, folder: Path) -> None:

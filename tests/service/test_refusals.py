@@ -118,7 +118,7 @@ FIELDS = {
     "no catalog": ('catalog = "catalog"\n', "", "catalog: missing", "--help"),
     "catalog elsewhere": ('"catalog"', '"gs://bucket/x"', "gs://bucket/x", "s3://"),
     "catalog no bucket": ('"catalog"', '"s3://"', "s3://", "name a bucket"),
-    "catalog a file": ('"catalog"', '"campaign.toml"', "campaign.toml", "folder"),
+    "catalog a file": ('"catalog"', '"campaign.toml"', "campaign.toml", "cannot write"),
     "no archive": ('[archive]\nkind = "sds"\nroot = "archive"\n', "", "archive: missing"),
     "archive no table": ('[archive]\nkind = "sds"\nroot =', "archive =", "archive: ", "archive'"),
     "archive kind": ('"sds"', '"sdss"', "archive.kind: ", "'sds', 'files' or 'zarr'", "'sdss'"),

@@ -1,0 +1,45 @@
+"""Ray's token authentication, without a trace on the machine.
+
+Ray turns it on for a cluster that it starts itself and keeps the token in the home folder, where
+it changes what every later `ray start` of this user asks for. So a Ray of our own gets a token of
+this process, and a cluster that we join gets the one that the user already has.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+
+
+@contextmanager
+def private_token() -> Iterator[None]:
+    """A token in the environment for as long as this lasts, unless the user chose a mode."""
+    if MODE in os.environ or TOKEN in os.environ:
+        yield
+        return
+    os.environ[MODE], os.environ[TOKEN] = "token", _token()
+    try:
+        yield
+    finally:
+        del os.environ[MODE], os.environ[TOKEN]
+
+
+def adopt_token() -> None:
+    """Use the user's token for a cluster, where there is one and no mode was chosen."""
+    kept = Path("~/.ray/auth_token").expanduser()
+    if MODE not in os.environ and (
+        TOKEN in os.environ or TOKEN_PATH in os.environ or kept.is_file()
+    ):
+        os.environ[MODE] = "token"
+
+
+@cache
+def _token() -> str:
+    """One for the life of the process: Ray reads it once."""
+    return secrets.token_hex(32)
