@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from catalog.errors import Refusal
 from catalog.schema import (
@@ -37,6 +37,7 @@ from catalog.schema import (
 from catalog.store import MissingObject, Store, fetch_all
 
 HEADER = "tidepick.json"
+Record = TypeVar("Record")
 COLUMNS = {"candidate", "year", "month", *PICK_SCHEMA.names}
 
 
@@ -96,10 +97,6 @@ class Commit:
     def to_json(self) -> bytes:
         return _to_json(asdict(self))
 
-    @classmethod
-    def from_json(cls, body: bytes) -> Commit:
-        return cls(**json.loads(body))
-
 
 def commit_key(shard: str, generation: int) -> str:
     return f"commits/{shard}/{generation:06d}.json"
@@ -154,7 +151,10 @@ def _check_place(store: Store) -> None:
 
 def read_candidates(store: Store) -> dict[str, CandidateRecord]:
     keys = [entry.key for entry in store.list("candidates/")]
-    records = [CandidateRecord(**json.loads(body)) for body in fetch_all(store, keys)]
+    records = [
+        _candidate(body, store.url_of(key))
+        for key, body in zip(keys, fetch_all(store, keys), strict=True)
+    ]
     return {record.name: record for record in records}
 
 
@@ -201,22 +201,39 @@ def _candidate_key(name: str) -> str:
 
 
 def _read_candidate(store: Store, name: str) -> CandidateRecord:
-    return CandidateRecord(**json.loads(store.fetch(_candidate_key(name))[0]))
+    key = _candidate_key(name)
+    return _candidate(store.fetch(key)[0], store.url_of(key))
+
+
+def _candidate(body: bytes, source: str) -> CandidateRecord:
+    return _record(CandidateRecord, body, source)
+
+
+def _record(kind: type[Record], body: bytes, source: str) -> Record:
+    """What an object of the catalogue says. Raises CatalogError where it is not whole."""
+    try:
+        return kind(**json.loads(body))
+    except (ValueError, TypeError) as error:
+        raise CatalogError(
+            f"{source}: damaged ({error}); restore it from a copy of the catalogue"
+        ) from error
 
 
 def read_commits(store: Store) -> list[Commit]:
     """Every commit, of every generation, sorted by key."""
     keys = [entry.key for entry in store.list("commits/") if entry.key.endswith(".json")]
-    return [Commit.from_json(body) for body in fetch_all(store, keys)]
+    bodies = fetch_all(store, keys)
+    return [_record(Commit, b, store.url_of(k)) for k, b in zip(keys, bodies, strict=True)]
 
 
 def read_commit(store: Store, shard: str, generation: int) -> Commit | None:
     """The commit that stands, or None."""
+    key = commit_key(shard, generation)
     try:
-        body, _ = store.fetch(commit_key(shard, generation))
+        body, _ = store.fetch(key)
     except MissingObject:
         return None
-    return Commit.from_json(body)
+    return _record(Commit, body, store.url_of(key))
 
 
 def commit(store: Store, record: Commit) -> bool:
@@ -234,6 +251,18 @@ def resolve(commits: Iterable[Commit]) -> dict[tuple[str, StationDay], Commit]:
         for station_day, _ in record.station_days():
             chosen.setdefault((record.candidate, station_day), record)
     return chosen
+
+
+def coverage_rows(commits: Iterable[Commit]) -> dict[tuple[str, StationDay], Mapping[str, Any]]:
+    """The coverage row that counts of each (candidate, station-day)."""
+    commits = list(commits)
+    chosen = resolve(commits)
+    return {
+        (record.candidate, day): row
+        for record in commits
+        for (day, _), row in zip(record.station_days(), record.coverage, strict=True)
+        if chosen[record.candidate, day] is record
+    }
 
 
 def write_plan(store: Store, run: str, plan: Mapping[str, Any]) -> None:

@@ -32,7 +32,10 @@ _MACROS = """
 CREATE MACRO picks_at2(p, s) AS TABLE
     SELECT * FROM picks
     WHERE probability >= CASE phase WHEN 'P' THEN p ELSE s END::FLOAT
-      AND saddle < (CASE phase WHEN 'P' THEN p ELSE s END::DOUBLE / 2)::FLOAT;
+      AND saddle < (CASE phase WHEN 'P' THEN p ELSE s END::DOUBLE / 2)::FLOAT
+      AND (SELECT count(CASE WHEN P_floor > p::DOUBLE OR S_floor > s::DOUBLE
+                             THEN error('threshold below the floor of candidate ' || candidate) END)
+           FROM candidates) = 0;
 CREATE MACRO picks_at(t) AS TABLE SELECT * FROM picks_at2(t, t);
 CREATE MACRO picks_default() AS TABLE
     SELECT picks.* FROM picks JOIN candidates ON picks.candidate = candidates.candidate

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from catalog.errors import Refusal
 from catalog.store import S3Options
-from workers.archives import ArchiveConfig
+from workers.archives import ENDPOINT, ArchiveConfig
 
 EXAMPLE = "see `tidepick run --help`"
 
@@ -123,7 +123,7 @@ class Campaign(_Table):
 
     name: str = Field(min_length=1)
     catalog: str = Field(min_length=1)
-    catalog_endpoint_url: str | None = None
+    catalog_endpoint_url: str | None = Field(default=None, pattern=ENDPOINT)
     archive: ArchiveConfig
     select: Select
     candidate: list[CandidateConfig] = Field(min_length=1)
@@ -181,6 +181,8 @@ def _complaint(location: tuple[int | str, ...], entry: Any) -> str:
     message = str(entry["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
         return ": ".join(part for part in (field, message) if part)
+    if field.endswith("endpoint_url"):  # its value may hold a password
+        return f"{field}: write it as http(s)://HOST[:PORT], without credentials"
     return f"{field}: {message}, not {entry['input']!r}"
 
 

@@ -184,7 +184,7 @@ def _plan(options: argparse.Namespace, out: Console) -> int:
     from service.campaign import load_campaign
     from service.plan import CPU_SECONDS, make_plan
     from service.prepare import candidate_weights
-    from workers.archives import open_archive
+    from workers.archives import FilesArchive, open_archive
 
     campaign = load_campaign(options.campaign)
     for config in campaign.candidate:
@@ -203,6 +203,7 @@ def _plan(options: argparse.Namespace, out: Console) -> int:
         "bytes": sum(plan.sizes.values()),
         "shards": len(plan.shards),
         "unmatched": list(plan.unmatched),
+        "unreadable": dict(archive.unreadable) if isinstance(archive, FilesArchive) else {},
         "estimated_hours_on_cpus": round(hours, 3),
         "estimated_cost": round(hours * compute.price_per_hour, 2)
         if compute.price_per_hour is not None
@@ -249,7 +250,7 @@ def _run(options: argparse.Namespace, out: Console) -> int:
     if summary.state == "interrupted":
         print("tidepick: interrupted; run the same command to go on", file=sys.stderr)
         return INTERRUPTED
-    return OK if not summary.left and not summary.failures else INCOMPLETE
+    return OK if summary.state == "complete" else INCOMPLETE
 
 
 def _submit(options: argparse.Namespace, out: Console) -> int:
@@ -274,7 +275,7 @@ def _status(options: argparse.Namespace, out: Console) -> int:
         print(json.dumps(status, indent=1))
     else:
         show_status(status, out)
-    return OK if not status["left"] else INCOMPLETE
+    return OK if not status["left"] and not status["lost"] else INCOMPLETE
 
 
 def _query(options: argparse.Namespace, out: Console) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
@@ -24,10 +25,12 @@ def private_token() -> Iterator[None]:
         yield
         return
     os.environ[MODE], os.environ[TOKEN] = "token", _token()
+    _reread()
     try:
         yield
     finally:
         del os.environ[MODE], os.environ[TOKEN]
+        _reread()
 
 
 def adopt_token() -> None:
@@ -37,6 +40,15 @@ def adopt_token() -> None:
         TOKEN in os.environ or TOKEN_PATH in os.environ or kept.is_file()
     ):
         os.environ[MODE] = "token"
+        _reread()
+
+
+def _reread() -> None:
+    """Ray reads the mode once in a process; this is what it does itself when it changes it."""
+    import ray._raylet
+
+    raylet: Any = ray._raylet
+    raylet.Config.initialize("")
 
 
 @cache

@@ -32,7 +32,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from catalog.commits import read_commits, write_run_record
+from catalog.commits import coverage_rows, read_commits, write_run_record
 from catalog.errors import Refusal
 from catalog.schema import Outcome
 from service.campaign import Compute
@@ -43,6 +43,9 @@ from workers.picker import Report, Work, quarantine
 
 IN_FLIGHT = 2
 """Shards an actor has at a time: one at work, one waiting, so that it never idles."""
+
+LOST = (Outcome.FAILED, Outcome.ACCESS_DENIED)
+"""Outcomes with which a run is not complete; `--retry` tries them again."""
 
 VERSIONED = ("tidepick", "torch", "seisbench", "obspy", "numpy", "pymseed", "ray", "pyarrow")
 
@@ -63,7 +66,13 @@ class Summary:
 
     @property
     def left(self) -> int:
-        return self.planned - self.already - self.done
+        """Station-days x candidates without any outcome."""
+        return self.planned - sum(self.outcomes.values())
+
+    @property
+    def lost(self) -> int:
+        """Those whose outcome another try may better: failed, or refused by the store."""
+        return sum(self.outcomes[outcome] for outcome in LOST)
 
 
 class WorkersLost(Refusal):
@@ -101,6 +110,7 @@ def run(
     todo = sum(len(work.shard.station_days) * len(work.candidates) for work in works)
     summary = Summary(assignment.run, planned, planned - todo)
     if not works:
+        _account(summary, prepared)
         return summary
     invocation = uuid.uuid4().hex[:12]
     begun = time.monotonic()
@@ -117,24 +127,36 @@ def run(
                     summary.done += size
                     if failure:
                         quarantine(store, assignment, work, failure)
-                        summary.outcomes[str(Outcome.FAILED)] += size
-                        summary.failures[failure] = summary.failures.get(failure, 0) + size
                     elif report is not None:
                         summary.picks += sum(report.picks.values())
-                        for outcomes in report.outcomes.values():
-                            summary.outcomes.update(outcomes)
                     progress.update(task, advance=size, picks=summary.picks, fresh=summary.done)
     except Interrupted:
         summary.state = "interrupted"
-    summary.seconds = time.monotonic() - begun
-    write_run_record(
-        store,
-        assignment.run,
-        invocation,
-        "end",
-        {"state": summary.state, "picks": summary.picks, "outcomes": dict(summary.outcomes)},
-    )
+    except WorkersLost:
+        summary.state = "incomplete"
+        raise
+    finally:
+        summary.seconds = time.monotonic() - begun
+        _account(summary, prepared)
+        facts = {"state": summary.state, "outcomes": dict(summary.outcomes)}
+        write_run_record(store, assignment.run, invocation, "end", facts)
     return summary
+
+
+def _account(summary: Summary, prepared: Prepared) -> None:
+    """The outcomes that now stand for all that was planned, whichever invocation brought them."""
+    names = {candidate.name for candidate in prepared.assignment.candidates}
+    planned = {day for shard in prepared.plan.shards for day in shard.station_days}
+    rows = coverage_rows(read_commits(prepared.store))
+    summary.outcomes.clear()
+    for (name, day), row in rows.items():
+        if name in names and day in planned:
+            summary.outcomes[row["outcome"]] += 1
+            if row["outcome"] == Outcome.FAILED:
+                reason = row["detail"]
+                summary.failures[reason] = summary.failures.get(reason, 0) + 1
+    if summary.state == "complete" and (summary.left or summary.lost):
+        summary.state = "incomplete"
 
 
 def _reports(

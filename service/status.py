@@ -12,6 +12,7 @@ from rich.table import Table
 
 from catalog.query import Catalog
 from catalog.schema import Shard, TraceId
+from service.run import LOST
 
 REASONS = 10
 """The most frequent reasons that are shown."""
@@ -39,6 +40,7 @@ def read_status(url: str) -> dict[str, Any]:
             for name, counts in sorted(outcomes.items())
         },
         "left": len(left),
+        "lost": sum(counts[outcome] for counts in outcomes.values() for outcome in LOST),
         "reasons": [
             {"candidate": name, "outcome": outcome, "detail": detail, "station_days": count}
             for (name, outcome, detail), count in reasons.most_common(REASONS)
@@ -79,6 +81,11 @@ def show_status(status: dict[str, Any], out: Console) -> None:
     out.print(table)
     if status["left"]:
         out.print(f"{status['left']:,} planned station-days are not committed yet: run again")
+    if status["lost"]:
+        out.print(
+            f"{status['lost']:,} station-days failed or were refused: "
+            "`tidepick run CAMPAIGN --retry failed,access_denied` tries them again"
+        )
     if status["reasons"]:
         table = Table("station-days", "candidate", "outcome", "why")
         for reason in status["reasons"]:

@@ -121,7 +121,7 @@ def _survey(records: Records, source: str, detail: list[str]) -> list[tuple[Chan
             detail.append(f"{source}: channel {codes} left out: {error}")
             continue
         encodings, rates = records.encoding[rows], records.rate[rows]
-        for encoding in np.flatnonzero(np.bincount(encodings)).tolist():
+        for encoding in np.unique(encodings).tolist():
             if encoding not in SAMPLE_KINDS:
                 count = int((encodings == encoding).sum())
                 detail.append(f"{source}: {count} records of {codes} left out: encoding {encoding}")

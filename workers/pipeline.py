@@ -46,7 +46,7 @@ def pick_reading(
     for rate, at_rate in groupby(sorted(candidates, key=lambda c: c.rate), key=lambda c: c.rate):
         alike = list(at_rate)
         span = Span.of(reading, trace, start_ns, end_ns, rate)
-        refused = span.refusal(reading)
+        refused = span.refusal()
         for group in alike_filtered(alike):
             if refused is not None:
                 result |= {candidate.name: refused for candidate in group}

@@ -18,7 +18,7 @@ from workers.amplitude import NOISE_S, SIGNAL_S, half_range
 from workers.engines import Engine
 from workers.peaks import REACH_S, Peaks, find_peaks, saturation
 from workers.phasenet import WINDOW
-from workers.waveform import NS, Reading, Waveform, assemble, grid_time, same_rate
+from workers.waveform import ALIASES, NS, Reading, Waveform, assemble, grid_time, same_rate
 from workers.weights import Weights
 from workers.windows import Stack, cut, segments, window_starts
 
@@ -84,6 +84,7 @@ class Span:
     flags: Sequence[tuple[int, int, int]]
     detail: str
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
+    other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
 
     @classmethod
     def of(cls, reading: Reading, trace: TraceId, start_ns: int, end_ns: int, rate: int) -> Span:
@@ -92,14 +93,22 @@ class Span:
         waveform = assemble(reading.fragments, rate, first - margin, last + margin)
         detail = "; ".join(reading.detail)
         stretches = segments(waveform.mask)
-        return cls(trace, first, last, waveform, reading.flags, detail, stretches)
+        others = {
+            f.rate
+            for f in reading.fragments
+            if not same_rate(f.rate, rate)
+            and f.component in ALIASES
+            and f.start * NS / f.rate < end_ns
+            and f.stop * NS / f.rate > start_ns
+        }
+        return cls(trace, first, last, waveform, reading.flags, detail, stretches, sorted(others))
 
     @property
     def core(self) -> slice:
         """Columns of the span itself, without halo."""
         return slice(self.first - self.waveform.start, self.last - self.waveform.start)
 
-    def refusal(self, reading: Reading) -> Picked | None:
+    def refusal(self) -> Picked | None:
         """Why there is nothing to run over, or None."""
         rate = self.waveform.rate
         if self.waveform.mask[:, self.core].any():
@@ -108,26 +117,16 @@ class Span:
             if not self._live_components():
                 return self._facts()(Outcome.DEAD, "every component is constant")
             return None
-        low, high = grid_time(self.first, rate), grid_time(self.last, rate)
-        others = {
-            f.rate
-            for f in reading.fragments
-            if not same_rate(f.rate, rate)
-            and f.start * NS / f.rate < high
-            and f.stop * NS / f.rate > low
-        }
-        if others:
-            found = ", ".join(f"{other:g}" for other in sorted(others))
+        if self.other_rates:
+            found = ", ".join(f"{other:g}" for other in self.other_rates)
             return Picked(
                 Outcome.WRONG_RATE,
-                f"data at {found} Hz, the model runs at {rate} Hz",
-                sampling_rate=max(others),
-                flags=Flag.OTHER_RATE,
+                f"data at {found} Hz, the model runs at {rate:g} Hz",
+                sampling_rate=self.other_rates[-1],
+                flags=self._flags(),
             )
-        salvaged = any(
-            bits & Flag.SALVAGED and start < high and end > low for bits, start, end in self.flags
-        )
-        return Picked(Outcome.BAD_FORMAT if salvaged else Outcome.NO_DATA, self.detail)
+        outcome = Outcome.BAD_FORMAT if self._flags() & Flag.SALVAGED else Outcome.NO_DATA
+        return Picked(outcome, self.detail, flags=self._flags())
 
     def pick(self, waveform: Waveform, candidates: Sequence[Candidate]) -> dict[str, Picked]:
         """The span's picks by candidate name."""
@@ -243,21 +242,33 @@ class Span:
         core = self.core
         return int(_varies(self.waveform.data[:, core], self.waveform.mask[:, core]).sum())
 
-    def _facts(self) -> _Facts:
-        core, rate, waveform = self.core, self.waveform.rate, self.waveform
-        mask = waveform.mask[:, core]
+    def _flags(self) -> int:
+        """Bits that hold anywhere in the span."""
+        rate, conflict = self.waveform.rate, self.waveform.conflict
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
-        flags = 0
+        flags = Flag.OTHER_RATE if self.other_rates else 0
         for bits, start, end in self.flags:
             if start < high and end > low:
                 flags |= bits
-        if waveform.conflict is not None and waveform.conflict[core].any():
+        if conflict is not None and conflict[self.core].any():
             flags |= Flag.CONFLICT
+        return flags
+
+    def _left_out(self) -> str:
+        if not self.other_rates:
+            return ""
+        found = ", ".join(f"{rate:g}" for rate in self.other_rates)
+        return f"data at {found} Hz left out"
+
+    def _facts(self) -> _Facts:
+        core, rate = self.core, self.waveform.rate
+        mask = self.waveform.mask[:, core]
+        flags = self._flags()
         live = self._live_components()
         if live < int(mask.any(axis=1).sum()):
             flags |= Flag.DEAD_COMPONENT
         return _Facts(
-            detail=self.detail,
+            detail="; ".join(part for part in (self.detail, self._left_out()) if part),
             seconds=int(mask.any(axis=0).sum()) / rate,
             segments=sum(a < core.stop and b > core.start for a, b in self.segments),
             n_components=live,

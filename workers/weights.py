@@ -11,7 +11,9 @@ import hashlib
 import io
 import json
 import pickle
+import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,9 @@ from catalog.errors import Refusal
 from catalog.schema import PHASES, digest
 from workers.phasenet import ROOT, PhaseNet
 from workers.waveform import ALIASES, NS
+
+BLINDED = 1500
+"""Samples that windows share: blinding more than these leaves holes in the curve."""
 
 BUILTIN = Path(__file__).parent / "builtin"
 
@@ -153,8 +158,22 @@ def from_bytes(body: bytes, metadata: Mapping[str, Any], source: str) -> Weights
     """Weights from the two files' contents, checked."""
     if not isinstance(metadata, dict) or not isinstance(metadata.get("model_args", {}), dict):
         raise WeightsError(f"weights {source!r}: the json has no object `model_args`")
-    arguments = dict(metadata.get("model_args", {}))
-    defaults = dict(metadata.get("default_args") or {})
+    arguments, defaults = dict(metadata.get("model_args", {})), metadata.get("default_args") or {}
+    if not isinstance(defaults, dict):
+        raise WeightsError(f"weights {source!r}: default_args is not an object of the json")
+    try:
+        return _weights(body, metadata, arguments, defaults, source)
+    except (TypeError, OverflowError) as error:
+        raise WeightsError(f"weights {source!r}: an unfit value in the json: {error}") from error
+
+
+def _weights(
+    body: bytes,
+    metadata: Mapping[str, Any],
+    arguments: dict[str, Any],
+    defaults: dict[str, Any],
+    source: str,
+) -> Weights:
     unknown = set(arguments) - _ARCHITECTURE - _PREPARATION - _IGNORED
     if unknown:
         raise WeightsError(
@@ -173,9 +192,9 @@ def from_bytes(body: bytes, metadata: Mapping[str, Any], source: str) -> Weights
         metadata=dict(metadata),
         preparation=_preparation(arguments, source),
         filter_factor=_filter_factor(tensors, arguments, source),
-        thresholds={phase: float(defaults.get(f"{phase}_threshold", 0.3)) for phase in PHASES},
+        thresholds={phase: _threshold(defaults, phase, source) for phase in PHASES},
         blinding=_blinding(defaults.get("blinding", (0, 0)), source),
-        stacking=str(defaults.get("stacking", "avg")),
+        stacking=_stacking(defaults.get("stacking", "avg"), source),
     )
 
 
@@ -246,6 +265,21 @@ def _filter_factor(tensors: Mapping[str, Tensor], arguments: Mapping[str, Any], 
     return factor
 
 
+def _threshold(defaults: Mapping[str, Any], phase: str, source: str) -> float:
+    value = defaults.get(f"{phase}_threshold", 0.3)
+    if not isinstance(value, int | float) or not 0 < value < 1:
+        raise WeightsError(
+            f"weights {source!r}: default_args.{phase}_threshold {value!r}: between 0 and 1"
+        )
+    return float(value)
+
+
+def _stacking(value: Any, source: str) -> str:
+    if value not in ("avg", "max"):
+        raise WeightsError(f"weights {source!r}: default_args.stacking {value!r}: avg or max")
+    return str(value)
+
+
 def _blinding(value: Any, source: str) -> tuple[int, int]:
     try:
         before, after = (int(v) for v in value)
@@ -253,6 +287,11 @@ def _blinding(value: Any, source: str) -> tuple[int, int]:
         raise WeightsError(
             f"weights {source!r}: default_args.blinding {value!r}: two sample counts"
         ) from error
+    if min(before, after) < 0 or before + after > BLINDED:
+        raise WeightsError(
+            f"weights {source!r}: default_args.blinding {value!r}: two counts >= 0, together at "
+            f"most {BLINDED} samples"
+        )
     return before, after
 
 
@@ -267,7 +306,10 @@ def _tensors(body: bytes, source: str) -> dict[str, Tensor]:
         with warnings.catch_warnings():  # of a pickle's protocol: it is refused, in one line
             warnings.simplefilter("ignore", UserWarning)
             loaded = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (  # all that a garbled archive or pickle has been seen to raise
+        *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError),
+        *(LookupError, AttributeError, struct.error, zipfile.BadZipFile),
+    ) as error:
         raise WeightsError(
             f"weights {source!r}: not a plain state dict (pickled modules are refused because "
             "they can run code); save model.state_dict() or use safetensors"

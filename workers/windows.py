@@ -80,8 +80,12 @@ def normalise_fast(batch: Tensor, preparation: Preparation) -> Tensor:
         return normalise(batch, preparation)
     batch = reorder(batch, preparation)
     batch = batch - batch.mean(dim=-1, keepdim=True)
-    deviation = torch.linalg.vector_norm(batch, dim=-1, keepdim=True)
-    return batch.div_(deviation.div_((batch.shape[-1] - 1) ** 0.5).add_(EPS))
+    n = batch.shape[-1]
+    # what rounding leaves of a large offset is no deviation: the norm would count it
+    left = batch.mean(dim=-1, keepdim=True)
+    square = torch.linalg.vector_norm(batch, dim=-1, keepdim=True).square_()
+    deviation = square.sub_(left.square_().mul_(n)).clamp_(min=0).div_(n - 1).sqrt_()
+    return batch.div_(deviation.add_(EPS))
 
 
 def reorder(batch: Tensor, preparation: Preparation) -> Tensor:

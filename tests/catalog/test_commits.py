@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -200,6 +201,8 @@ def test_thresholds_after_the_fact_are_macros(catalogue: Store) -> None:
     }.items():
         assert catalog.sql(phases + source).to_pylist() == [{"phases": expected}], source
     assert catalog.picks_at(0.3).num_rows == 2
+    with pytest.raises(duckdb.Error, match="below the floor of candidate one"):
+        catalog.sql("SELECT count(*) FROM picks_at(0.05)")
     with pytest.raises(ValueError, match=r"stores picks from 0\.1"):
         catalog.picks_at(0.05)
 

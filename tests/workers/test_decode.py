@@ -346,3 +346,18 @@ def test_rates_near_a_whole_number_are_that_number() -> None:
     (fragment,) = fragments_of(miniseed(noise(100), ORIGIN * STEP, rate=100.00001))
     assert fragment.rate == 100.0
     assert fragment.start == grid_index(ORIGIN * STEP, 100.0)
+
+
+@pytest.mark.parametrize("value", [0x00, 0x3E, 0x7F, 0x80, 0xFF])
+def test_any_damaged_header_byte_costs_its_record_at_most(value: int) -> None:
+    """Every byte of the third header in turn: decoding ends, and the other records are there."""
+    samples = noise(4_000, 5)
+    body = miniseed(samples, ORIGIN * STEP, encoding="STEIM2", reclen=512)
+    assert len(body) >= 512 * 6
+    for position in range(64):
+        damaged = bytearray(body)
+        damaged[512 * 2 + position] = value
+        decoded = decode(bytes(damaged), "damaged")
+        kept = sum(len(f.samples) for c in decoded.channels.values() for f in c.fragments)
+        assert kept > 0.6 * len(samples), position
+        extents(bytes(damaged), "damaged")

@@ -170,3 +170,15 @@ def test_seisbenchs_own_cache_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert weights.preparation.phases == "PSN"
     for key, tensor in weights.network().state_dict().items():
         assert torch.equal(tensor, model.state_dict()[key])
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(8e6, 30.0), (8e6, 10.0), (1e6, 10.0)])
+def test_fast_is_exact_on_a_large_offset(tmp_path: Path, offset: float, spread: float) -> None:
+    """What rounding leaves of an offset is no deviation (raw accelerometers look like this)."""
+    path, _ = save(tmp_path, KINDS[0])
+    weights = load(path)
+    rng = np.random.default_rng(2)
+    raw = np.rint(offset + rng.normal(0, spread, (64, 3, WINDOW))).astype(np.float32)
+    exact, fast = open_engine("exact", weights), open_engine("fast", weights)
+    difference = np.abs(fast.probabilities(raw) - exact.probabilities(raw)).max()
+    assert difference <= 1e-5

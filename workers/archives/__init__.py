@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workers.archives.archive import Archive, ArchiveConfig, Holding
+from workers.archives.archive import ENDPOINT, Archive, ArchiveConfig, Holding
 from workers.archives.files import FilesArchive
 from workers.archives.sds import SdsArchive
 from workers.archives.zarr import ZarrArchive
@@ -25,4 +25,12 @@ def open_archive(config: ArchiveConfig) -> Archive:
     return ARCHIVES[config.kind](config)
 
 
-__all__ = ["ARCHIVES", "Archive", "ArchiveConfig", "FilesArchive", "Holding", "open_archive"]
+__all__ = [
+    "ARCHIVES",
+    "ENDPOINT",
+    "Archive",
+    "ArchiveConfig",
+    "FilesArchive",
+    "Holding",
+    "open_archive",
+]

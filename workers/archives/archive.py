@@ -13,6 +13,9 @@ from catalog.schema import StationDay, TraceId
 from catalog.store import S3Options, Store, open_store
 from workers.waveform import Reading
 
+ENDPOINT = r"^https?://[^@/\s]+/?$"
+"""http(s)://HOST[:PORT]; credentials have no place in it."""
+
 
 class ArchiveConfig(BaseModel):
     """The `[archive]` table of a campaign: which layout, and where."""
@@ -25,7 +28,7 @@ class ArchiveConfig(BaseModel):
     pattern: str = "**/*"
     """Of `files` only: a glob below the root; `**` stands for any number of folders."""
     anonymous: bool = False
-    endpoint_url: str | None = None
+    endpoint_url: str | None = Field(default=None, pattern=ENDPOINT)
     region: str | None = None
 
     @model_validator(mode="before")

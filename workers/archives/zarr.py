@@ -114,6 +114,9 @@ class ZarrArchive:
                     fragments += _read_rate(group, start_ns, end_ns, f"{url}/{rate}")
             except PermissionError as error:
                 raise AccessDenied(errno.EACCES, f"access denied: {url}: {error}") from error
+            except (FileNotFoundError, KeyError, ValueError, TypeError, RuntimeError) as error:
+                # a lost array, a checksum that fails, metadata that are no JSON
+                raise BadFormat(url, f"damaged; ingest this day again ({error})") from error
             except OSError as error:
                 raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]

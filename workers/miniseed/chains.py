@@ -82,7 +82,7 @@ def _cut_by_drift(records: Records, rows: Rows, rate: float) -> Iterator[Rows]:
     while len(rows):
         _, offset = offsets(records, rows, rate)
         beyond = np.flatnonzero(np.abs(offset) > NS / rate)
-        stop = int(beyond[0]) if len(beyond) else len(rows)
+        stop = max(int(beyond[0]), 1) if len(beyond) else len(rows)  # a record alone is a chain
         yield rows[:stop]
         rows = rows[stop:]
 
