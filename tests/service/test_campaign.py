@@ -24,6 +24,7 @@ FIRST = date(2023, 12, 1)
 
 # TOML's strings: any character but surrogates; control characters, quotes and emoji included.
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+ENDPOINTS = ("http://127.0.0.1:9000", "https://s3.example.org", "http://store:9000/")
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 days = st.integers(0, 100).map(lambda n: FIRST + timedelta(days=n))
 ranges = st.tuples(days, days).filter(lambda pair: pair[0] < pair[1])
@@ -45,7 +46,7 @@ def campaigns(draw: st.DrawFn) -> Campaign:
         {
             "name": draw(text),
             "catalog": f"/catalog/{draw(text)}",
-            "catalog_endpoint_url": draw(st.none() | text),
+            "catalog_endpoint_url": draw(st.none() | st.sampled_from(ENDPOINTS)),
             "archive": {
                 "kind": draw(st.sampled_from(["sds", "files", "zarr"])),
                 "root": f"/archive/{draw(text)}",
