@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import os
 import platform
-import shutil
 import signal
-import socket
-import sys
-import tempfile
 import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -35,10 +29,9 @@ from rich.text import Text
 from catalog.commits import coverage_rows, read_commits, write_run_record
 from catalog.errors import Refusal
 from catalog.schema import Outcome
-from service.campaign import Compute
+from service.cluster import ray_cluster
 from service.plan import outstanding
 from service.prepare import Prepared
-from service.ray_auth import adopt_token, private_token
 from workers.picker import Report, Work, quarantine
 
 IN_FLIGHT = 2
@@ -60,7 +53,7 @@ class Summary:
     done: int = 0
     picks: int = 0
     seconds: float = 0.0
-    state: str = "complete"
+    state: str = "incomplete"
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: dict[str, int] = field(default_factory=dict)
 
@@ -77,17 +70,6 @@ class Summary:
 
 class WorkersLost(Refusal):
     """No worker could start, or none is left."""
-
-
-class ClusterUnreachable(Refusal):
-    """No Ray cluster answers at --address."""
-
-    def __init__(self, address: str, why: str) -> None:
-        super().__init__(
-            f"--address {address}: no Ray cluster answers there ({why}); it is HOST:6379 as a "
-            "rule, or auto on a machine of the cluster; one that asks for a token needs "
-            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        )
 
 
 class Interrupted(Exception):
@@ -110,17 +92,19 @@ def run(
     todo = sum(len(work.shard.station_days) * len(work.candidates) for work in works)
     summary = Summary(assignment.run, planned, planned - todo)
     if not works:
+        summary.state = "complete"
         _account(summary, prepared)
         return summary
     invocation = uuid.uuid4().hex[:12]
     begun = time.monotonic()
     try:
-        auth = private_token() if address is None else nullcontext()
-        with auth, _interruptible(), _ray(prepared, address) as machine:
+        with _interruptible(), ray_cluster(prepared.campaign.compute, address) as machine:
             write_run_record(store, assignment.run, invocation, "start", _facts(prepared, machine))
+            many = len(assignment.candidates)
+            unit = "station-days" if many == 1 else f"station-days x {many} candidates"
             with _progress(console) as progress:
                 task = progress.add_task(
-                    "picking", total=planned, completed=summary.already, picks=0, fresh=0
+                    "picking", total=planned, completed=summary.already, picks=0, fresh=0, unit=unit
                 )
                 for work, report, failure in _reports(prepared, works):
                     size = len(work.shard.station_days) * len(work.candidates)
@@ -130,11 +114,9 @@ def run(
                     elif report is not None:
                         summary.picks += sum(report.picks.values())
                     progress.update(task, advance=size, picks=summary.picks, fresh=summary.done)
+        summary.state = "complete"
     except Interrupted:
         summary.state = "interrupted"
-    except WorkersLost:
-        summary.state = "incomplete"
-        raise
     finally:
         summary.seconds = time.monotonic() - begun
         _account(summary, prepared)
@@ -223,77 +205,6 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _ray(prepared: Prepared, address: str | None) -> Iterator[dict[str, Any]]:
-    """A Ray to work in: the cluster at `address`, or one of our own for as long as this lasts."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    compute = prepared.campaign.compute
-    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
-    if address is not None:
-        _knock(address)
-        adopt_token()
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise ClusterUnreachable(address, str(error)) from error
-    else:
-        # short, because Ray's sockets live in it and their paths may have 107 characters
-        short = "/tmp" if os.path.isdir("/tmp") else None
-        folder = tempfile.mkdtemp(prefix="tidepick-", dir=short)
-        ray.init(
-            address="local",
-            num_cpus=max(os.cpu_count() or 1, math.ceil(compute.workers * compute.cpus_per_worker)),
-            include_dashboard=False,
-            object_store_memory=100_000_000,
-            _temp_dir=folder,
-            **quiet,
-        )
-    try:
-        resources = {
-            name: amount
-            for name, amount in cast(Any, ray).cluster_resources().items()
-            if name in ("CPU", "GPU") or name.startswith("accelerator_type")
-        }
-        _enough(compute, resources, address)
-        yield {
-            "processor": platform.processor() or platform.machine(),
-            "system": platform.system(),
-            "resources": resources,
-        }
-    finally:
-        ray.shutdown()
-    if address is None:
-        shutil.rmtree(folder, ignore_errors=True)  # Ray's logs; after a failure they stay
-
-
-def _enough(compute: Compute, resources: Mapping[str, float], address: str | None) -> None:
-    """Room for one worker in a cluster, which may grow; room for all in a Ray of our own."""
-    wanted = compute.gpus_per_worker * (compute.workers if address is None else 1)
-    if wanted > resources.get("GPU", 0.0):
-        text = (
-            f"compute.gpus_per_worker {compute.gpus_per_worker:g} x workers {compute.workers}: "
-            f"this Ray has {resources.get('GPU', 0.0):g} GPUs"
-        )
-        if address is None:
-            raise WorkersLost(f"{text}; lower them, use 0 for CPUs, or give --address")
-        print(f"tidepick: {text}; waiting for the cluster to grow", file=sys.stderr)
-
-
-def _knock(address: str) -> None:
-    """Whether anything listens there, in seconds: Ray itself takes minutes to give up."""
-    host, _, port = address.rpartition(":")
-    if address == "auto":
-        return
-    if not host or "/" in host or not port.isdecimal():
-        raise ClusterUnreachable(address, "not HOST:PORT")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise ClusterUnreachable(address, str(error)) from error
-
-
-@contextmanager
 def _interruptible() -> Iterator[None]:
     """SIGINT and SIGTERM end the run cleanly, as Interrupted."""
 
@@ -336,7 +247,7 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         if not task.elapsed or not task.fields["fresh"]:
             return Text("-")
-        return Text(f"{task.fields['fresh'] / task.elapsed * 3600:,.0f} station-days/h")
+        return Text(f"{task.fields['fresh'] / task.elapsed * 3600:,.0f}/h")
 
 
 def _progress(console: Console) -> Progress:
@@ -345,7 +256,7 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("station-days"),
+        TextColumn("{task.fields[unit]}"),
         TextColumn("{task.fields[picks]:,} picks"),
         _Rate(),
         TimeRemainingColumn(),
