@@ -1,8 +1,8 @@
 """Catalog: DuckDB views over what is committed, and nothing else.
 
-Views: `picks`, `coverage`, `runs`, `stations`, `candidates`. Macros: `picks_at(t)` gives the picks
-of SeisBench at threshold t for both phases, `picks_at2(p, s)` with one threshold a phase,
-`picks_default()` at the thresholds that each candidate's weights recommend.
+Views: `picks`, `coverage`, `runs`, `stations` (traces, their first and last day), `candidates`.
+Macros: `picks_at(t)` gives the picks of SeisBench at threshold t for both phases, `picks_at2(p, s)`
+with one threshold a phase, `picks_default()` those that each candidate's weights recommend.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from catalog.commits import (
     resolve,
 )
 from catalog.errors import Refusal
-from catalog.schema import COVERAGE_SCHEMA, PICK_SCHEMA, RUN_SCHEMA, STATION_SCHEMA
+from catalog.schema import COVERAGE_SCHEMA, PICK_SCHEMA, RUN_SCHEMA
 from catalog.store import LocalStore, S3Options, Store, fetch_all, open_store
 
 _PARTITION = [("candidate", pa.string()), ("year", pa.int32()), ("month", pa.int32())]
@@ -97,8 +97,8 @@ class Catalog:
             self.connection.register(f"_{name}", table)
             self.connection.execute(f"CREATE VIEW {name} AS SELECT * FROM _{name}")
         self.connection.execute(
-            "CREATE VIEW stations AS SELECT network, station, location, band, min(day) AS "
-            f"{STATION_SCHEMA.names[4]}, max(day) AS last_day, count(DISTINCT day) AS station_days "
+            "CREATE VIEW stations AS SELECT network, station, location, band, "
+            "min(day) AS first_day, max(day) AS last_day, count(DISTINCT day) AS station_days "
             "FROM coverage GROUP BY ALL ORDER BY ALL"
         )
         self.connection.execute(f"CREATE VIEW picks AS {self._picks_query(chosen)}")

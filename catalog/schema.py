@@ -210,18 +210,6 @@ ARRIVAL_SCHEMA = pa.schema(
 )
 """Reference arrivals (analysts' or planted), the truth that picks are judged by."""
 
-STATION_SCHEMA = pa.schema(
-    [
-        ("network", _text),
-        ("station", _text),
-        ("location", _text),
-        ("band", _text),
-        ("first_day", pa.date32()),
-        ("last_day", pa.date32()),
-        ("station_days", pa.int64()),
-    ]
-)
-
 
 def day_start_ns(day: date) -> int:
     return (day - EPOCH).days * DAY_NS

@@ -124,6 +124,15 @@ def test_days(
     assert rows(zarr, candidates, days) == whole
 
 
+def test_cuts_inside_the_data(
+    sds: Archive, candidates: list[Candidate], whole: dict[str, list[dict[str, object]]]
+) -> None:
+    """Where no gap hides what a cut would do: the day file's midnight lies in one."""
+    inside = [SPAN[0] + second * SECOND for second in (150, 613, 975, 1_450, 1_720)]
+    edges = [SPAN[0] - DAY_NS, *inside, SPAN[1] + DAY_NS]
+    assert rows(sds, candidates, edges) == whole
+
+
 cuts = st.lists(
     st.integers(SPAN[0], SPAN[1]).map(lambda ns: ns - ns % 1_000_000), max_size=3, unique=True
 )

@@ -361,3 +361,13 @@ def test_any_damaged_header_byte_costs_its_record_at_most(value: int) -> None:
         kept = sum(len(f.samples) for c in decoded.channels.values() for f in c.fragments)
         assert kept > 0.6 * len(samples), position
         extents(bytes(damaged), "damaged")
+
+
+@pytest.mark.parametrize("multiplier", [0x3E, 0x7F])
+def test_a_record_of_an_absurd_rate_ends_somewhere(multiplier: int) -> None:
+    """A megahertz: the grid's own rounding then passes a sample, at some start times."""
+    for step in range(200):
+        body = miniseed(noise(400), ORIGIN * STEP + step * 7_654_321_000, reclen=512)
+        damaged = bytearray(body[:512])
+        damaged[34] = multiplier
+        decode(bytes(damaged), "damaged")
