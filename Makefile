@@ -33,8 +33,9 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
 
+# One thread for each numerical library, as Ray gives an actor that has one CPU.
 bench: $(READY)
-	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -68,9 +69,12 @@ $(BIN)/python:
 	echo 'Install one (Debian: apt install python3 python3-venv) or name it: make setup PYTHON=/path/to/python3' >&2; \
 	exit 1
 
-$(READY): pyproject.toml constraints.txt docker/torch-requirement.sh | $(BIN)/python
+$(READY): pyproject.toml constraints.txt docker/torch-requirement.sh $(wildcard workers/kernel/*) | $(BIN)/python
 	torch='$(TORCH)'; \
 	if [ -z "$$torch" ]; then torch=$$(sh docker/torch-requirement.sh $(BIN)/python); fi; \
 	echo "torch: $$torch"; \
 	$(BIN)/python -m pip install --disable-pip-version-check "$$torch" -e '.[dev]' -c constraints.txt
+	@$(BIN)/python -c 'from workers.compiled import library; import sys; library() or sys.exit( \
+		"note: no C compiler (cc) was found, so torch does the CPU kernel'"'"'s work, three times slower;" \
+		" install one and say make -B setup")' || true
 	@touch $@

@@ -8,7 +8,8 @@ Layout of a catalogue, every key written once and never changed:
     runs/<run>/plan.json                   what was planned
     runs/<run>/<invocation>.{start,end}.json
     picks/candidate=/year=/month=/<shard>/<attempt>.parquet
-    commits/<shard>/<generation>.json      the commit: which attempt counts, and every outcome
+    commits/<month>/<shard>.<generation>.json   the commit: which attempt counts, every outcome
+    ledger/<month>/                        summaries of commits, to be made again at any time
 
 An attempt that no commit names does not exist for any reader. A commit is one conditional PUT, so
 of two workers at the same shard one wins whole, and a worker may die at any moment.
@@ -18,9 +19,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any, TypeVar
 
 from catalog.errors import Refusal
@@ -28,9 +28,6 @@ from catalog.schema import (
     PICK_SCHEMA,
     SCHEMA_VERSION,
     SEMANTICS_VERSION,
-    Outcome,
-    StationDay,
-    TraceId,
     digest,
     utc_now,
 )
@@ -69,9 +66,9 @@ class CandidateRecord:
 class Commit:
     """The outcome of one shard for one candidate, as committed.
 
-    files: path, rows, bytes, sha256 of each. inputs: URL -> ETag of all that was read, halo
-    included. coverage: one row per station-day, the columns of COVERAGE_SCHEMA but for candidate,
-    run, shard and generation.
+    files: path, rows, bytes, sha256 of the one file; none where there are no picks. inputs:
+    URL -> ETag of all that was read, halo included. coverage: one row per station-day, the columns
+    of COVERAGE_SCHEMA but for candidate, run, shard and generation.
     """
 
     shard: str
@@ -85,21 +82,21 @@ class Commit:
     coverage: Sequence[Mapping[str, Any]]
     created: str
 
+    def __post_init__(self) -> None:
+        if len(self.files) > 1:
+            raise ValueError(f"{len(self.files)} files; a shard's picks are one file")
+
     @property
     def key(self) -> str:
         return commit_key(self.shard, self.generation)
 
-    def station_days(self) -> Iterable[tuple[StationDay, Outcome]]:
-        for row in self.coverage:
-            trace = TraceId(row["network"], row["station"], row["location"], row["band"])
-            yield StationDay(trace, date.fromisoformat(row["day"])), Outcome(row["outcome"])
-
     def to_json(self) -> bytes:
-        return _to_json(asdict(self))
+        return (json.dumps(asdict(self), separators=(",", ":"), default=dict) + "\n").encode()
 
 
 def commit_key(shard: str, generation: int) -> str:
-    return f"commits/{shard}/{generation:06d}.json"
+    """A shard's month stands first in its name: the commits of a month are one listing."""
+    return f"commits/{shard[:7]}/{shard}.{generation:06d}.json"
 
 
 def new_attempt() -> str:
@@ -219,9 +216,8 @@ def _record(kind: type[Record], body: bytes, source: str) -> Record:
         ) from error
 
 
-def read_commits(store: Store) -> list[Commit]:
-    """Every commit, of every generation, sorted by key."""
-    keys = [entry.key for entry in store.list("commits/") if entry.key.endswith(".json")]
+def read_commits(store: Store, keys: Sequence[str]) -> list[Commit]:
+    """The commits of some keys, in their order."""
     bodies = fetch_all(store, keys)
     return [_record(Commit, b, store.url_of(k)) for k, b in zip(keys, bodies, strict=True)]
 
@@ -239,30 +235,6 @@ def read_commit(store: Store, shard: str, generation: int) -> Commit | None:
 def commit(store: Store, record: Commit) -> bool:
     """Publish one attempt. False: another attempt was first, and this one does not count."""
     return store.create(record.key, record.to_json())
-
-
-def resolve(commits: Iterable[Commit]) -> dict[tuple[str, StationDay], Commit]:
-    """The one commit that speaks for each (candidate, station-day).
-
-    The highest generation, then the smallest key.
-    """
-    chosen: dict[tuple[str, StationDay], Commit] = {}
-    for record in sorted(commits, key=lambda c: (-c.generation, c.key)):
-        for station_day, _ in record.station_days():
-            chosen.setdefault((record.candidate, station_day), record)
-    return chosen
-
-
-def coverage_rows(commits: Iterable[Commit]) -> dict[tuple[str, StationDay], Mapping[str, Any]]:
-    """The coverage row that counts of each (candidate, station-day)."""
-    commits = list(commits)
-    chosen = resolve(commits)
-    return {
-        (record.candidate, day): row
-        for record in commits
-        for (day, _), row in zip(record.station_days(), record.coverage, strict=True)
-        if chosen[record.candidate, day] is record
-    }
 
 
 def write_plan(store: Store, run: str, plan: Mapping[str, Any]) -> None:

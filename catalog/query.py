@@ -3,30 +3,40 @@
 Views: `picks`, `coverage`, `runs`, `stations` (traces, their first and last day), `candidates`.
 Macros: `picks_at(t)` gives the picks of SeisBench at threshold t for both phases, `picks_at2(p, s)`
 with one threshold a phase, `picks_default()` those that each candidate's weights recommend.
+
+The ledger is read where it lies, a month a file; for a month that has no summary of all its commits
+one is made in a temporary folder. Beside that, memory is the names of the committed files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+import shutil
+import weakref
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from catalog.commits import (
-    Commit,
-    check_catalog,
-    read_candidates,
-    read_commits,
-    resolve,
-)
+from catalog.commits import check_catalog, read_candidates
 from catalog.errors import Refusal
-from catalog.schema import COVERAGE_SCHEMA, PICK_SCHEMA, RUN_SCHEMA
+from catalog.ledger import list_months, months, read_month, write_summary
+from catalog.schema import COVERAGE_SCHEMA, LEDGER_SCHEMA, PICK_SCHEMA, RUN_SCHEMA
 from catalog.store import LocalStore, S3Options, Store, fetch_all, open_store
 
 _PARTITION = [("candidate", pa.string()), ("year", pa.int32()), ("month", pa.int32())]
+
+# Whole files, and those of which a later commit took over some days. The lists are variables, for
+# a million names in the text of a view would be parsed at each use of it.
+_FILES = """
+CREATE TABLE _files AS SELECT file, bool_and(standing) AS whole FROM _ledger
+    WHERE file <> '' GROUP BY file HAVING bool_or(standing) ORDER BY file;
+SET VARIABLE whole_files = (SELECT list($root || file ORDER BY file) FROM _files WHERE whole);
+SET VARIABLE partial_files = (SELECT list($root || file ORDER BY file) FROM _files WHERE NOT whole);
+"""
 
 _MACROS = """
 CREATE MACRO picks_at2(p, s) AS TABLE
@@ -44,21 +54,23 @@ CREATE MACRO picks_default() AS TABLE
 """
 
 
-class Catalog:
-    """A catalogue as it stands now; open it again to see later commits.
+class Coverage:
+    """What became of a catalogue's station-days: all views but `picks`, and no pick file opened.
 
-    url: a path or s3:// URL. Raises CatalogError where there is none.
+    As it stands now; open it again to see later commits. url: a path or s3:// URL. Raises
+    CatalogError where there is none.
     """
 
     def __init__(self, url: str, options: S3Options | None = None) -> None:
         self.store = open_store(url, options)
         check_catalog(self.store)
-        self.commits = read_commits(self.store)
+        self._scratch = Path(mkdtemp(prefix="tidepick-"))
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         self.connection = duckdb.connect()
         self.connection.execute("SET TimeZone = 'UTC'")
         if not isinstance(self.store, LocalStore):
             self.connection.register_filesystem(self.store.filesystem())
-        self._create_views()
+        self._create_ledger_views()
 
     def sql(self, query: str) -> pa.Table:
         """Run a query over the views. Raises duckdb.Error as DuckDB words it."""
@@ -73,6 +85,49 @@ class Catalog:
             names.append(name)
         return rows.rename_columns(names)
 
+    def _create_ledger_views(self) -> None:
+        self.connection.execute(f"CREATE VIEW _ledger AS {self._ledger_query()}")
+        columns = ", ".join(f'"{name}"' for name in COVERAGE_SCHEMA.names)
+        self.connection.execute(
+            f"CREATE VIEW coverage AS SELECT {columns} FROM _ledger WHERE standing"
+        )
+        for name, table in {
+            "runs": runs_table(self.store),
+            "candidates": candidates_table(self.store),
+        }.items():
+            self.connection.register(f"_{name}", table)
+            self.connection.execute(f"CREATE VIEW {name} AS SELECT * FROM _{name}")
+        self.connection.execute(
+            "CREATE VIEW stations AS SELECT network, station, location, band, "
+            "min(day) AS first_day, max(day) AS last_day, count(DISTINCT day) AS station_days "
+            "FROM coverage GROUP BY ALL ORDER BY ALL"
+        )
+
+    def _ledger_query(self) -> str:
+        """A parquet file a month, each of exactly the commits that the month now has."""
+        paths = []
+        for month in list_months(self.store, months(self.store)):
+            if month.summarised:
+                paths.append(_escape(self.store.url_of(month.summary)))
+            elif month.commits:
+                path = self._scratch / f"{month.name}.parquet"
+                write_summary(read_month(self.store, month), path)
+                paths.append(_escape(str(path)))
+        if not paths:
+            self.connection.register("_no_ledger", LEDGER_SCHEMA.empty_table())
+            return "SELECT * FROM _no_ledger"
+        files = ", ".join(map(_literal, paths))
+        return f"SELECT * FROM read_parquet([{files}], hive_partitioning = false)"
+
+
+class Catalog(Coverage):
+    """A whole catalogue: the view `picks` and its macros beside those of `Coverage`."""
+
+    def __init__(self, url: str, options: S3Options | None = None) -> None:
+        super().__init__(url, options)
+        self.connection.execute(f"CREATE VIEW picks AS {self._picks_query()}")
+        self.connection.execute(_MACROS)
+
     def picks_at(self, threshold: float) -> pa.Table:
         """The picks of SeisBench at a threshold, sorted; refused below a floor of any candidate."""
         for record in read_candidates(self.store).values():
@@ -86,57 +141,35 @@ class Catalog:
             "ORDER BY candidate, network, station, location, band, time, phase"
         )
 
-    def _create_views(self) -> None:
-        chosen = resolve(self.commits)
-        coverage = coverage_table(self.commits, chosen)
-        for name, table in {
-            "coverage": coverage,
-            "runs": runs_table(self.store),
-            "candidates": candidates_table(self.store),
-        }.items():
-            self.connection.register(f"_{name}", table)
-            self.connection.execute(f"CREATE VIEW {name} AS SELECT * FROM _{name}")
-        self.connection.execute(
-            "CREATE VIEW stations AS SELECT network, station, location, band, "
-            "min(day) AS first_day, max(day) AS last_day, count(DISTINCT day) AS station_days "
-            "FROM coverage GROUP BY ALL ORDER BY ALL"
-        )
-        self.connection.execute(f"CREATE VIEW picks AS {self._picks_query(chosen)}")
-        self.connection.execute(_MACROS)
-
-    def _picks_query(self, chosen: dict[Any, Commit]) -> str:
+    def _picks_query(self) -> str:
         """Committed files; where a later commit took over some of their days, without those."""
-        standing: dict[str, int] = {}
-        for record in chosen.values():
-            standing[record.key] = standing.get(record.key, 0) + 1
-        whole: list[Mapping[str, Any]] = []
-        partial: list[Mapping[str, Any]] = []
-        for record in self.commits:
-            if record.files and record.key in standing:
-                intact = standing[record.key] == len(record.coverage)
-                (whole if intact else partial).extend(record.files)
+        root = _literal(_escape(self.store.url_of("")).rstrip("/") + "/")
+        self.connection.execute(_FILES.replace("$root", root))
+        kinds = self.connection.sql("SELECT DISTINCT whole FROM _files").fetchall()
         columns = ", ".join(f'"{name}"' for name in PICK_SCHEMA.names)  # offset is reserved
         order = f"candidate, year, month, {columns}"
         parts = []
-        if whole:
-            parts.append(f"SELECT {order} FROM {self._scan(whole)}")
-        if partial:
+        if (True,) in kinds:
+            parts.append(f"SELECT {order} FROM {_scan('whole_files')}")
+        if (False,) in kinds:
             keep = (
                 "SELECT 1 FROM coverage c WHERE (c.candidate, c.network, c.station, c.location, "
                 "c.band, c.shard, c.day) = (p.candidate, p.network, p.station, p.location, p.band, "
                 "p.shard, p.time::DATE)"
             )
-            parts.append(f"SELECT {order} FROM {self._scan(partial)} p WHERE EXISTS ({keep})")
+            parts.append(f"SELECT {order} FROM {_scan('partial_files')} p WHERE EXISTS ({keep})")
         if not parts:
             schema = pa.schema([pa.field(*part) for part in _PARTITION] + list(PICK_SCHEMA))
             self.connection.register("_no_picks", schema.empty_table())
             parts.append(f"SELECT {order} FROM _no_picks")
         return " UNION ALL ".join(parts)
 
-    def _scan(self, files: Iterable[Any]) -> str:
-        paths = ", ".join(_literal(_escape(self.store.url_of(f["path"]))) for f in files)
-        types = "{'candidate': VARCHAR, 'year': INTEGER, 'month': INTEGER}"
-        return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {types})"
+
+def _scan(variable: str) -> str:
+    types = "{'candidate': VARCHAR, 'year': INTEGER, 'month': INTEGER}"
+    return (
+        f"read_parquet(getvariable('{variable}'), hive_partitioning = true, hive_types = {types})"
+    )
 
 
 def _literal(text: str) -> str:
@@ -146,24 +179,6 @@ def _literal(text: str) -> str:
 def _escape(path: str) -> str:
     """DuckDB reads *, ? and [ in a path as a pattern."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
-
-
-def coverage_table(commits: Sequence[Commit], chosen: dict[Any, Commit]) -> pa.Table:
-    """COVERAGE_SCHEMA: one row per candidate and station-day, from the commit that counts."""
-    rows = []
-    for record in commits:
-        shared = {
-            "candidate": record.candidate,
-            "run": record.run,
-            "shard": record.shard,
-            "generation": record.generation,
-        }
-        for (station_day, _), row in zip(record.station_days(), record.coverage, strict=True):
-            if chosen[record.candidate, station_day] is record:
-                rows.append({**row, **shared, "day": date.fromisoformat(row["day"])})
-    table = pa.Table.from_pylist(rows, schema=COVERAGE_SCHEMA)
-    order = ("candidate", "network", "station", "location", "band", "day")
-    return table.sort_by([(name, "ascending") for name in order])
 
 
 def runs_table(store: Store) -> pa.Table:

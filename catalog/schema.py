@@ -16,10 +16,10 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Layout of the catalogue; a catalogue of another layout is refused."""
 
-SEMANTICS_VERSION = 1
+SEMANTICS_VERSION = 2
 """Meaning of a pick: windows, stacking, peaks. It is part of every shard's identity."""
 
 DAY_NS = 86_400_000_000_000
@@ -110,7 +110,7 @@ class Outcome(StrEnum):
     NO_DATA = "no_data"  # the archive holds nothing for it
     TOO_SHORT = "too_short"  # no stretch as long as one window
     DEAD = "dead"  # every component is constant
-    WRONG_RATE = "wrong_rate"  # not the model's sampling rate
+    WRONG_RATE = "wrong_rate"  # a sampling rate that is not resampled to the model's
     BAD_FORMAT = "bad_format"  # the objects hold no readable waveform
     ACCESS_DENIED = "access_denied"  # the store refused
     FAILED = "failed"  # given up after bounded attempts; `detail` says why
@@ -129,7 +129,8 @@ class Flag:
     NOT_FINITE = 4  # NaN or Inf samples were masked
     DEAD_COMPONENT = 8  # at least one component is constant over the day
     TRUNCATED = 16  # an object ended inside a record
-    OTHER_RATE = 32  # part of the day has another sampling rate and was left out
+    OTHER_RATE = 32  # part of the day has a rate that is not resampled and was left out
+    RESAMPLED = 64  # within half a window of the pick data were resampled (workers/resampling.py)
 
 
 _text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)
@@ -173,7 +174,7 @@ COVERAGE_SCHEMA = pa.schema(
         ("seconds", pa.float64()),  # of data inside the day, any component
         ("segments", pa.int32()),  # contiguous stretches inside the day
         ("n_components", pa.uint8()),  # live components
-        ("sampling_rate", pa.float64()),  # Hz, of the data; 0 where there is none
+        ("sampling_rate", pa.float64()),  # Hz, of the data as recorded; 0 where there are none
         ("saturated", pa.int32()),  # runs over 60 s, which give no pick (workers/peaks.py)
         ("flags", pa.uint16()),
         ("run", _text),
@@ -181,6 +182,15 @@ COVERAGE_SCHEMA = pa.schema(
         ("generation", pa.int32()),
     ]
 )
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        *COVERAGE_SCHEMA,
+        ("file", _text),  # the picks of the whole commit; empty where it has none
+        ("standing", pa.bool_()),  # this row speaks for its candidate and station-day
+    ]
+)
+"""Every row of every commit, those that a later commit took over included (catalog/ledger.py)."""
 
 RUN_SCHEMA = pa.schema(
     [
@@ -226,6 +236,11 @@ def days_between(start: date, end: date) -> Iterator[date]:
         yield start + timedelta(days=offset)
 
 
+def month_of(day: date) -> str:
+    """Calendar month of a day, `YYYY-MM`: what plans, shards and the ledger are divided by."""
+    return day.isoformat()[:7]
+
+
 def digest(value: object) -> str:
     """128 bits of SHA-256 over canonical JSON, in hex: the source of every identity."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -235,17 +250,17 @@ def digest(value: object) -> str:
 def shard_id(shard: Shard, weights_sha256: str, settings: Mapping[str, object]) -> str:
     """Identity of one shard for one candidate: what changes its picks, and nothing else.
 
+    Its month stands before the hash, so that the commits of a month are one listing.
     `settings` is the configuration that changes picks (engine, floors, stacking, blinding...).
     Not in it: the version of the code, the objects' ETags, the run, the other candidates.
     """
-    return digest(
-        {
-            "shard": shard.to_json(),
-            "weights": weights_sha256,
-            "settings": dict(settings),
-            "semantics": SEMANTICS_VERSION,
-        }
-    )
+    what = {
+        "shard": shard.to_json(),
+        "weights": weights_sha256,
+        "settings": dict(settings),
+        "semantics": SEMANTICS_VERSION,
+    }
+    return f"{month_of(shard.start)}-{digest(what)}"
 
 
 def utc_now() -> str:

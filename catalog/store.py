@@ -11,10 +11,12 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import fsspec
 from fsspec.asyn import sync
@@ -41,11 +43,24 @@ class StoreUnavailable(StoreError):
     """The store did not answer after bounded, backed-off tries (429, 5xx, network)."""
 
 
+class ObjectChanged(StoreError):
+    """The object is another version than the one that is being read; begin again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One object of a listing: its key below the store's root, bytes, and ETag."""
 
     key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some bytes of one version of an object, and the size of all of it."""
+
+    body: bytes
     size: int
     etag: str
 
@@ -61,6 +76,13 @@ class Store(Protocol):
         """Body and ETag, complete. Raises MissingObject, AccessDenied, StoreUnavailable."""
         ...
 
+    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Part:
+        """Bytes [start, stop) as far as the object reaches, of the version `etag` where given.
+
+        Raises ObjectChanged where that version is gone, and what `fetch` raises.
+        """
+        ...
+
     def create(self, key: str, body: bytes) -> bool:
         """Put if absent, durably. True: it is there and its body is ours; False: it is another's.
 
@@ -70,7 +92,14 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
-        """Every object whose key begins with `prefix`, sorted by key; none is not an error."""
+        """Every object whose key begins with `prefix`, sorted by key; none is not an error.
+
+        Lazy: memory is one page, or one folder, of it.
+        """
+        ...
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Names of the folders directly below `prefix` (which ends in `/`, or is empty), sorted."""
         ...
 
     def filesystem(self) -> Any:
@@ -117,11 +146,25 @@ class LocalStore:
         return str(self.root / key)
 
     def fetch(self, key: str) -> tuple[bytes, str]:
+        with self._opened(key) as file:
+            status = os.fstat(file.fileno())
+            return file.read(), _local_etag(status)
+
+    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Part:
+        with self._opened(key) as file:
+            status = os.fstat(file.fileno())
+            body = os.pread(file.fileno(), max(0, min(stop, status.st_size) - start), start)
+            found = _local_etag(os.fstat(file.fileno()))
+        if found != (etag or _local_etag(status)):
+            raise ObjectChanged(errno.ESTALE, f"changed while it was read: {self.url_of(key)}")
+        return Part(body, status.st_size, found)
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
         path = self.root / key
         try:
             with path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                return file.read(), _local_etag(status)
+                yield file
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise MissingObject(errno.ENOENT, f"no such file: {path}") from error
         except PermissionError as error:
@@ -156,22 +199,36 @@ class LocalStore:
         return True
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
-        top = self.root / prefix if prefix.endswith("/") or not prefix else self.root
-        if prefix and not prefix.endswith("/"):
-            top = (self.root / prefix).parent
-        found: list[Listed] = []
-        for folder, _, names in os.walk(top, onerror=_raise_unless_missing, followlinks=True):
-            for name in names:
-                path = Path(folder) / name
-                key = path.relative_to(self.root).as_posix()
-                if name.startswith(".") or not key.startswith(prefix):
-                    continue
+        return self._below(prefix.rpartition("/")[0], prefix)
+
+    def _below(self, folder: str, prefix: str) -> Iterator[Listed]:
+        # a folder's name with its `/` stands where the keys below it stand
+        for name, entry in sorted((e.name + "/" * e.is_dir(), e) for e in self._entries(folder)):
+            key = f"{folder}/{name}" if folder else name
+            if not key.startswith(prefix):
+                continue
+            if name.endswith("/"):
+                yield from self._below(key[:-1], prefix)
+            elif not name.startswith("."):
                 try:
-                    status = path.stat()
+                    status = entry.stat()
                 except FileNotFoundError:
                     continue  # removed while listing
-                found.append(Listed(key, status.st_size, _local_etag(status)))
-        yield from sorted(found, key=lambda entry: entry.key)
+                yield Listed(key, status.st_size, _local_etag(status))
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        return sorted(entry.name for entry in self._entries(prefix) if entry.is_dir())
+
+    def _entries(self, folder: str) -> Sequence[os.DirEntry[str]]:
+        """What a folder holds; nothing where there is none."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return [*entries]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            path = self.root / folder
+            raise AccessDenied(error.errno, f"cannot list {path}: {error.strerror}") from error
 
     def filesystem(self) -> Any:
         return fsspec.filesystem("file")
@@ -214,6 +271,16 @@ class S3Store:
         body, etag = self._tried(get, key)
         return body, etag
 
+    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Part:
+        try:
+            part: Part = self._tried(
+                lambda: sync(self._fs.loop, self._get_part, self._key(key), start, stop, etag), key
+            )
+        except _Taken as error:
+            url = self.url_of(key)
+            raise ObjectChanged(errno.ESTALE, f"changed while it was read: {url}") from error
+        return part
+
     def create(self, key: str, body: bytes) -> bool:
         def put() -> bool:
             sync(
@@ -233,10 +300,18 @@ class S3Store:
             return self.fetch(key)[0] == body
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
-        for page in self._tried(lambda: sync(self._fs.loop, self._pages, prefix), prefix):
-            for entry in page:
+        for page in self._pages(prefix):
+            for entry in page.get("Contents", ()):
                 key = entry["Key"].removeprefix(self.prefix).lstrip("/")
                 yield Listed(key, int(entry["Size"]), entry["ETag"].strip('"'))
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        below = self._key(prefix)
+        return sorted(
+            entry["Prefix"].removeprefix(below).rstrip("/")
+            for page in self._pages(prefix, Delimiter="/")
+            for entry in page.get("CommonPrefixes", ())
+        )
 
     def filesystem(self) -> Any:
         return self._fs
@@ -255,12 +330,37 @@ class S3Store:
             body = await stream.read()
         return body, int(reply["ContentLength"]), reply["ETag"].strip('"')
 
-    async def _pages(self, prefix: str) -> Sequence[Sequence[dict[str, Any]]]:
+    async def _get_part(self, key: str, start: int, stop: int, etag: str | None) -> Part:
+        asked: dict[str, str] = {"Range": f"bytes={start}-{stop - 1}"}
+        if etag is not None:
+            asked["IfMatch"] = f'"{etag}"'
+        try:
+            reply = await self._fs._call_s3("get_object", Bucket=self.bucket, Key=key, **asked)
+        except OSError as error:
+            if _status(error) != 416:
+                raise
+            body, size, found = await self._get(key)  # nothing at `start`: an empty object
+            return Part(body[start:stop], size, found)
+        async with reply["Body"] as stream:
+            body = await stream.read()
+        if len(body) != int(reply["ContentLength"]):
+            raise OSError(errno.EIO, f"{len(body)} of {reply['ContentLength']} bytes arrived")
+        size = int(reply["ContentRange"].rpartition("/")[2])
+        return Part(body, size, reply["ETag"].strip('"'))
+
+    def _pages(self, prefix: str, **how: str) -> Iterator[Mapping[str, Any]]:
+        """The pages of a listing, each asked for when it is wanted."""
+        which = {"Bucket": self.bucket, "Prefix": self._key(prefix), **how}
+        while True:
+            page = self._tried(partial(sync, self._fs.loop, self._page, which), prefix)
+            yield page
+            if "NextContinuationToken" not in page:
+                return
+            which["ContinuationToken"] = page["NextContinuationToken"]
+
+    async def _page(self, which: Mapping[str, Any]) -> Any:
         client = await self._fs.set_session()
-        pages = client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self._key(prefix)
-        )
-        return [page.get("Contents", []) async for page in pages]
+        return await client.list_objects_v2(**which)
 
     def _tried(self, request: Any, key: str) -> Any:
         """The request's result; refusals at once, passing faults after backed-off retries."""
@@ -335,8 +435,3 @@ def _sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise AccessDenied(error.errno, f"cannot list {error.filename}: {error.strerror}")

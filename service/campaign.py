@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,6 +51,7 @@ def _midnight(value: object) -> object:
 
 Day = Annotated[date, BeforeValidator(_midnight)]
 Floor = Annotated[float, Field(gt=0, lt=1)]
+WeightsName = Annotated[str, Field(min_length=1)]
 
 
 class _Table(BaseModel):
@@ -74,14 +76,24 @@ class Select(_Table):
 
 
 class CandidateConfig(_Table):
-    """A named weight set and the floors from which its picks are stored."""
+    """A named weight set, or an ensemble of several, and the floors of the picks it stores."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    weights: str = Field(min_length=1)
+    weights: WeightsName | Annotated[list[WeightsName], Field(min_length=1)]
     P_threshold: Floor = 0.1
     S_threshold: Floor = 0.1
     stacking: Literal["avg", "max"] | None = None
     blinding: tuple[int, int] | None = None
+
+    @property
+    def members(self) -> list[str]:
+        """Names of its weights: one, or those of an ensemble."""
+        return [self.weights] if isinstance(self.weights, str) else self.weights
+
+    def renamed(self, members: Sequence[str]) -> CandidateConfig:
+        """The same candidate, its weights under other names."""
+        weights = members[0] if isinstance(self.weights, str) else list(members)
+        return self.model_copy(update={"weights": weights})
 
     @model_validator(mode="after")
     def _blinding_fits(self) -> CandidateConfig:
@@ -207,10 +219,11 @@ def _anchored(campaign: Campaign, base: Path) -> Campaign:
     if isinstance(select.stations, str):
         listed = read_stations(Path(anchor(select.stations)))
         select = select.model_copy(update={"stations": listed})
+    def anchor_weights(name: str) -> str:
+        return name if re.match(r"(builtin|seisbench):", name) else anchor(name)
+
     candidates = [
-        candidate
-        if re.match(r"(builtin|seisbench):", candidate.weights)
-        else candidate.model_copy(update={"weights": anchor(candidate.weights)})
+        candidate.renamed([anchor_weights(name) for name in candidate.members])
         for candidate in campaign.candidate
     ]
     return campaign.model_copy(

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from service.terminal import rows_table
@@ -157,6 +157,41 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--output", type=Path, help="write all rows to a .parquet or .csv file")
     query.add_argument("--rows", type=int, default=50, help="rows to print (default 50)")
 
+    bench = command(
+        "bench",
+        _bench,
+        "How fast this machine picks, or with --parity what another engine does to the picks.",
+        "example:\n  tidepick bench --price 3.50\n"
+        "  tidepick bench --parity campaign.toml --engine fp16 --station-days 20\n\n"
+        "Speed: synthetic station-days (40 MB each as miniSEED, 30 MB as Zarr) in a temporary\n"
+        "folder (TMPDIR chooses where), a Ray of its own, and SeisBench beside it.\n"
+        "Parity: both engines pick the same station-days; nothing is written to a catalogue.\n"
+        "Thresholds below a candidate's floor are left out.",
+    )
+    bench.add_argument(
+        "--parity",
+        nargs="?",
+        const="",
+        metavar="CAMPAIGN",
+        help="compare two engines over its archive and candidates; over synthetic days if none",
+    )
+    bench.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    bench.add_argument(
+        "--engine",
+        choices=("exact", "fast", "fp16"),
+        help="default: fp16; for speed on a CPU fast",
+    )
+    bench.add_argument(
+        "--against",
+        choices=("exact", "fast", "fp16"),
+        help="the engine that --parity compares with (default fast)",
+    )
+    bench.add_argument(
+        "--station-days", type=int, help="how many (default: 8 a worker; 4 with --parity)"
+    )
+    bench.add_argument("--workers", type=int, help="processes of one core (default: all cores)")
+    bench.add_argument("--price", type=float, help="of this machine in $ an hour: gives the costs")
+
     ingest = command(
         "ingest",
         _ingest,
@@ -198,10 +233,10 @@ def _plan(options: argparse.Namespace, out: Console) -> int:
         "traces": len(plan.traces),
         "candidates": len(campaign.candidate),
         "station_days": plan.station_days,
-        "station_days_held": len(plan.sizes),
-        "hit_rate": round(len(plan.sizes) / plan.station_days, 4),
-        "bytes": sum(plan.sizes.values()),
-        "shards": len(plan.shards),
+        "station_days_held": plan.held,
+        "hit_rate": round(plan.held / plan.station_days, 4),
+        "bytes": plan.bytes,
+        "shards": plan.shard_count,
         "unmatched": list(plan.unmatched),
         "unreadable": dict(archive.unreadable) if isinstance(archive, FilesArchive) else {},
         "estimated_hours_on_cpus": round(hours, 3),
@@ -326,6 +361,37 @@ def _ingest(options: argparse.Namespace, out: Console) -> int:
     facts = {"destination": options.destination, "station_days": dict(tally.states)}
     _show(out, options.json, "ingest", facts)
     return OK if tally.complete else INCOMPLETE
+
+
+def _bench(options: argparse.Namespace, out: Console) -> int:
+    from catalog.errors import Refusal
+    from service.bench import bench, bench_compute, cores
+    from service.bench_report import bench_tables, parity_table
+    from service.parity import parity
+    from workers.device import device_at_hand
+
+    device = options.device or device_at_hand()
+    shown: Table | Group
+    say = Console(stderr=True, soft_wrap=True, markup=False) if options.json else out
+    speed_only, parity_only = ("workers", "price"), ("against",)
+    for name in speed_only if options.parity is not None else parity_only:
+        if getattr(options, name) is not None:
+            raise Refusal(f"--{name}: {'not with' if name in speed_only else 'only with'} --parity")
+    if options.parity is None:
+        workers = cores() if options.workers is None else options.workers
+        compute = bench_compute(device, options.engine, workers)
+        facts = bench(compute, options.station_days, options.price, say)
+        shown = bench_tables(facts)
+    else:
+        path = Path(options.parity) if options.parity else None
+        engine, against = options.engine or "fp16", options.against or "fast"
+        facts = parity(path, engine, against, device, options.station_days, say)
+        shown = parity_table(facts)
+    if options.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        out.print(shown)
+    return OK
 
 
 def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 
 from catalog.errors import Refusal
 from service.campaign import Campaign
-from service.prepare import candidate_weights
+from service.prepare import member_weights
 from service.ray_auth import adopt_token
+from workers.weights import Weights
 
 PACKAGES = ("catalog", "workers", "eval", "service")
 FORWARDED = (
@@ -111,21 +112,27 @@ def pack(campaign: Campaign, folder: Path) -> Path:
         )
     candidates = []
     for config in campaign.candidate:
-        if config.weights.startswith(("builtin:", "seisbench:")):
-            candidates.append(config)
-            continue
-        weights = candidate_weights(config)
-        kept = folder / "weights" / weights.sha256[:16]
-        kept.mkdir(parents=True, exist_ok=True)
-        name = Path(config.weights).name
-        (kept / name).write_bytes(weights.body)
-        (kept / _sidecar(name)).write_text(to_json(weights.metadata))
-        relative = (kept / name).relative_to(folder)
-        candidates.append(config.model_copy(update={"weights": str(relative)}))
+        kept = [
+            name
+            if name.startswith(("builtin:", "seisbench:"))
+            else _keep(folder, name, member_weights(config, name))
+            for name in config.members
+        ]
+        candidates.append(config.renamed(kept))
     path = folder / "campaign.toml"
     document = to_toml(campaign.model_copy(update={"candidate": candidates}))
     path.write_text(document, encoding="utf-8")
     return path
+
+
+def _keep(folder: Path, source: str, weights: Weights) -> str:
+    """Write weights and their json into the job's folder; returns their path in it."""
+    kept = folder / "weights" / weights.identity[:16]
+    kept.mkdir(parents=True, exist_ok=True)
+    name = Path(source).name
+    (kept / name).write_bytes(weights.body)
+    (kept / _sidecar(name)).write_text(to_json(weights.metadata))
+    return str((kept / name).relative_to(folder))
 
 
 def _sidecar(name: str) -> str:

@@ -14,6 +14,7 @@ from catalog.store import Store, open_store
 from service.campaign import Campaign, CampaignError, CandidateConfig
 from service.plan import Plan, make_plan
 from workers.archives import FilesArchive, open_archive
+from workers.ensemble import Ensemble
 from workers.picker import Assignment, StoredCandidate, store_weights
 from workers.weights import Weights, WeightsError, resolve
 
@@ -35,7 +36,7 @@ def prepare(campaign: Campaign) -> Prepared:
     nothing is written.
     """
     resolved = [(config, candidate_weights(config)) for config in campaign.candidate]
-    records = [candidate_record(campaign, config, weights) for config, weights in resolved]
+    records = [candidate_record(campaign, config, ensemble) for config, ensemble in resolved]
     for k, record in enumerate(records):
         for other in records[:k]:
             if other.identity == record.identity:
@@ -49,11 +50,9 @@ def prepare(campaign: Campaign) -> Prepared:
     create_catalog(store)
     register_candidates(store, records)
     stored = []
-    for record, (_, weights) in zip(records, resolved, strict=True):
-        model, metadata = store_weights(store, weights)
-        stored.append(
-            StoredCandidate(record.name, record.weights_sha256, model, metadata, record.settings)
-        )
+    for record, (_, ensemble) in zip(records, resolved, strict=True):
+        kept = tuple(store_weights(store, member) for member in ensemble.members)
+        stored.append(StoredCandidate(record.name, record.weights_sha256, kept, record.settings))
     run = plan.run_id(stored)
     write_plan(store, run, plan.to_json(stored))
     compute = campaign.compute
@@ -70,27 +69,39 @@ def prepare(campaign: Campaign) -> Prepared:
     return Prepared(campaign, store, plan, assignment)
 
 
-def candidate_weights(config: CandidateConfig) -> Weights:
+def candidate_weights(config: CandidateConfig) -> Ensemble:
+    """The weights of a candidate, all members of an ensemble in agreement."""
+    members = [member_weights(config, name) for name in config.members]
     try:
-        return resolve(config.weights, Path.cwd())
+        ensemble = Ensemble.of(members)
+        _ = config.stacking or ensemble.stacking, config.blinding or ensemble.blinding
+    except WeightsError as error:
+        raise WeightsError(f"candidate {config.name!r}: {error}") from error
+    return ensemble
+
+
+def member_weights(config: CandidateConfig, name: str) -> Weights:
+    """One weight set of a candidate, by its name in the campaign."""
+    try:
+        return resolve(name, Path.cwd())
     except WeightsError as error:
         raise WeightsError(f"candidate {config.name!r}: {error}") from error
 
 
 def candidate_record(
-    campaign: Campaign, config: CandidateConfig, weights: Weights
+    campaign: Campaign, config: CandidateConfig, ensemble: Ensemble
 ) -> CandidateRecord:
     """What the candidate's name will stand for."""
     return CandidateRecord(
         name=config.name,
-        weights_sha256=weights.sha256,
-        source=Path(config.weights).name if "/" in config.weights else config.weights,
+        weights_sha256=ensemble.sha256,
+        source=", ".join(Path(name).name if "/" in name else name for name in config.members),
         settings={
             "engine": campaign.compute.resolved_engine,
             "floors": {phase: getattr(config, f"{phase}_threshold") for phase in PHASES},
-            "stacking": config.stacking or weights.stacking,
-            "blinding": list(config.blinding or weights.blinding),
-            "preparation": weights.preparation.to_json(),
+            "stacking": config.stacking or ensemble.stacking,
+            "blinding": list(config.blinding or ensemble.blinding),
+            "preparation": ensemble.preparation,
         },
-        thresholds=weights.thresholds,
+        thresholds=ensemble.thresholds,
     )

@@ -1,4 +1,7 @@
-"""The driver: hands shards to actors, a bounded number at a time, until every one is committed."""
+"""The driver: hands shards to actors, a bounded number at a time, until every one is committed.
+
+It holds one month of the plan, whatever its length.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import signal
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import chain, islice
 from typing import Any
 
 from rich.console import Console
@@ -26,19 +30,29 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from catalog.commits import coverage_rows, read_commits, write_run_record
+from catalog.commits import write_run_record
 from catalog.errors import Refusal
-from catalog.schema import Outcome
+from catalog.schema import Outcome, month_of
+from service.clerk import clerk
 from service.cluster import ray_cluster
-from service.plan import outstanding
+from service.outstanding import REASONS, Census, outstanding, survey
+from service.plan import Span
 from service.prepare import Prepared
 from workers.picker import Report, Work, quarantine
 
 IN_FLIGHT = 2
 """Shards an actor has at a time: one at work, one waiting, so that it never idles."""
 
+RETRIES_WAITING = 1000
+"""So many shards to be tried again wait for the end, by when what hinders them may have passed."""
+
 LOST = (Outcome.FAILED, Outcome.ACCESS_DENIED)
 """Outcomes with which a run is not complete; `--retry` tries them again."""
+
+NO_KERNEL = (
+    "note: workers ran engine fast without the compiled kernel, at a third of its speed; install "
+    "tidepick where they run with a C compiler (cc) at hand, on a CPU with AVX2 or NEON"
+)
 
 VERSIONED = ("tidepick", "torch", "seisbench", "obspy", "numpy", "pymseed", "ray", "pyarrow")
 
@@ -87,25 +101,29 @@ def run(
     address: a Ray cluster to join; None starts a Ray of its own and ends it again.
     """
     assignment, plan, store = prepared.assignment, prepared.plan, prepared.store
-    works = outstanding(plan, assignment.candidates, read_commits(store), retry)
+    asked = plan, assignment.candidates, store
+    census = survey(*asked, plan.months(), retry)
     planned = plan.station_days * len(assignment.candidates)
-    todo = sum(len(work.shard.station_days) * len(work.candidates) for work in works)
-    summary = Summary(assignment.run, planned, planned - todo)
-    if not works:
-        summary.state = "complete"
-        _account(summary, prepared)
+    summary = Summary(assignment.run, planned, planned - sum(c.due for c in census.values()))
+    due = [month for month, found in census.items() if found.due]
+    if not due:
+        _conclude(summary, census, "complete")
         return summary
     invocation = uuid.uuid4().hex[:12]
     begun = time.monotonic()
+    state = "incomplete"
+    touched: list[Span] = []
+    runs_on: Counter[str] = Counter()
     try:
         with _interruptible(), ray_cluster(prepared.campaign.compute, address) as machine:
             write_run_record(store, assignment.run, invocation, "start", _facts(prepared, machine))
             many = len(assignment.candidates)
             unit = "station-days" if many == 1 else f"station-days x {many} candidates"
-            with _progress(console) as progress:
+            with _progress(console) as progress, clerk(store) as committed:
                 task = progress.add_task(
                     "picking", total=planned, completed=summary.already, picks=0, fresh=0, unit=unit
                 )
+                works = outstanding(*asked, _noting(due, touched), retry)
                 for work, report, failure in _reports(prepared, works):
                     size = len(work.shard.station_days) * len(work.candidates)
                     summary.done += size
@@ -113,36 +131,46 @@ def run(
                         quarantine(store, assignment, work, failure)
                     elif report is not None:
                         summary.picks += sum(report.picks.values())
+                        runs_on[report.runs_on] += 1
+                    committed(month_of(work.shard.start), len(work.candidates))
                     progress.update(task, advance=size, picks=summary.picks, fresh=summary.done)
-        summary.state = "complete"
+        state = "complete"
     except Interrupted:
-        summary.state = "interrupted"
+        state = "interrupted"
     finally:
         summary.seconds = time.monotonic() - begun
-        _account(summary, prepared)
-        facts = {"state": summary.state, "outcomes": dict(summary.outcomes)}
+        _conclude(summary, census | survey(*asked, touched), state)
+        facts = {
+            "state": summary.state,
+            "outcomes": dict(summary.outcomes),
+            "shards_by_engine": dict(runs_on),
+        }
+        if prepared.campaign.compute.resolved_engine == "fast" and runs_on["torch, cpu"]:
+            console.print(NO_KERNEL)
         write_run_record(store, assignment.run, invocation, "end", facts)
     return summary
 
 
-def _account(summary: Summary, prepared: Prepared) -> None:
+def _noting(months: Iterable[Span], taken: list[Span]) -> Iterator[Span]:
+    """The months, each noted when it is taken up."""
+    for month in months:
+        taken.append(month)
+        yield month
+
+
+def _conclude(summary: Summary, census: Mapping[Span, Census], state: str) -> None:
     """The outcomes that now stand for all that was planned, whichever invocation brought them."""
-    names = {candidate.name for candidate in prepared.assignment.candidates}
-    planned = {day for shard in prepared.plan.shards for day in shard.station_days}
-    rows = coverage_rows(read_commits(prepared.store))
-    summary.outcomes.clear()
-    for (name, day), row in rows.items():
-        if name in names and day in planned:
-            summary.outcomes[row["outcome"]] += 1
-            if row["outcome"] == Outcome.FAILED:
-                reason = row["detail"]
-                summary.failures[reason] = summary.failures.get(reason, 0) + 1
-    if summary.state == "complete" and (summary.left or summary.lost):
-        summary.state = "incomplete"
+    failures: Counter[str] = Counter()
+    for month in census.values():
+        summary.outcomes += month.outcomes
+        failures += month.failures
+    summary.failures = dict(failures.most_common(REASONS))
+    lost = state == "complete" and (summary.left or summary.lost)
+    summary.state = "incomplete" if lost else state
 
 
 def _reports(
-    prepared: Prepared, works: Sequence[Work]
+    prepared: Prepared, works: Iterator[Work]
 ) -> Iterator[tuple[Work, Report | None, str]]:
     """Every work once it is over: with its report, or with why it was given up."""
     import ray
@@ -157,17 +185,26 @@ def _reports(
         actor = start_actor(prepared.assignment, compute.cpus_per_worker, compute.gpus_per_worker)
         starting[actor.ready.remote()] = actor
 
-    for _ in range(min(compute.workers, len(works))):
+    first = list(islice(works, compute.workers))
+    for _ in first:
         hire()
+    fresh = chain(first, works)
+    again: deque[Work] = deque()
+
+    def following() -> Work | None:
+        work = next(fresh, None) if len(again) < RETRIES_WAITING else None
+        return again.popleft() if work is None and again else work
+
     idle: deque[Any] = deque()  # an actor stands here once for each shard that it may still take
-    waiting = deque(works)
-    attempts: Counter[Work] = Counter()
+    attempts: Counter[Work] = Counter()  # of those that are not over
     flying: dict[Any, tuple[Any, Work]] = {}
+    waiting = following()
     while waiting or flying:
         while waiting and idle:
-            actor, work = idle.popleft(), waiting.popleft()
-            attempts[work] += 1
-            flying[actor.pick.remote(work)] = (actor, work)
+            actor = idle.popleft()
+            attempts[waiting] += 1
+            flying[actor.pick.remote(waiting)] = (actor, waiting)
+            waiting = following()
         # an actor that finds no room yet is waited for, never given work
         ready, _ = ray.wait([*flying, *starting], num_returns=1, timeout=1.0)
         for reference in ready:
@@ -189,11 +226,14 @@ def _reports(
                     idle = deque(other for other in idle if other is not actor)
                     hire()  # it died for good, and this was the last shard it had
                 if attempts[work] < compute.max_attempts:
-                    waiting.append(work)
+                    again.append(work)
+                    waiting = waiting or following()
                 else:
-                    yield work, None, f"after {attempts[work]} attempts: {_reason(error)}"
+                    count = attempts.pop(work)
+                    yield work, None, f"after {count} attempts: {_reason(error)}"
             else:
                 idle.append(actor)
+                del attempts[work]
                 yield work, report, ""
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from catalog.query import Catalog
-from catalog.schema import Shard, TraceId
+from catalog.query import Coverage
 from service.run import LOST
 
 REASONS = 10
@@ -20,31 +20,29 @@ REASONS = 10
 
 def read_status(url: str) -> dict[str, Any]:
     """Outcomes by candidate, what is planned and not yet committed, and why things failed."""
-    catalog = Catalog(url)
-    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-    reasons: Counter[tuple[str, str, str]] = Counter()
-    covered = set()
-    for row in catalog.sql("SELECT * FROM coverage").to_pylist():
-        outcomes[row["candidate"]][row["outcome"]] += 1
-        trace = (row["network"], row["station"], row["location"], row["band"])
-        covered.add((row["candidate"], trace, row["day"]))
-        if row["outcome"] != "picked":
-            reasons[row["candidate"], row["outcome"], row["detail"]] += 1
-    counted = catalog.connection.sql("SELECT candidate, count(*) FROM picks GROUP BY 1")
-    picks = dict(counted.fetchall())
-    left = _planned(catalog) - covered
+    catalog = Coverage(url)
+    outcomes: dict[str, dict[str, int]] = defaultdict(dict)
+    picks: dict[str, int] = defaultdict(int)
+    counted = catalog.sql(
+        "SELECT candidate, outcome, count(*) AS station_days, sum(picks)::BIGINT AS picks "
+        "FROM coverage GROUP BY ALL ORDER BY ALL"
+    )
+    for row in counted.to_pylist():
+        outcomes[row["candidate"]][row["outcome"]] = row["station_days"]
+        picks[row["candidate"]] += row["picks"]
+    reasons = catalog.sql(
+        "SELECT candidate, outcome, detail, count(*) AS station_days FROM coverage "
+        "WHERE outcome <> 'picked' GROUP BY ALL "
+        f"ORDER BY station_days DESC, candidate, outcome, detail LIMIT {REASONS}"
+    )
     return {
         "catalog": catalog.store.url,
         "candidates": {
-            name: {"picks": picks.get(name, 0), "outcomes": dict(counts)}
-            for name, counts in sorted(outcomes.items())
+            name: {"picks": picks[name], "outcomes": counts} for name, counts in outcomes.items()
         },
-        "left": len(left),
-        "lost": sum(counts[outcome] for counts in outcomes.values() for outcome in LOST),
-        "reasons": [
-            {"candidate": name, "outcome": outcome, "detail": detail, "station_days": count}
-            for (name, outcome, detail), count in reasons.most_common(REASONS)
-        ],
+        "left": _left(catalog),
+        "lost": sum(counts.get(outcome, 0) for counts in outcomes.values() for outcome in LOST),
+        "reasons": reasons.to_pylist(),
         "runs": [
             {key: str(row[key]) for key in ("run", "started", "ended", "state", "engine")}
             for row in catalog.sql("SELECT * FROM runs ORDER BY started").to_pylist()
@@ -52,23 +50,54 @@ def read_status(url: str) -> dict[str, Any]:
     }
 
 
-def _planned(catalog: Catalog) -> set[tuple[str, tuple[str, str, str, str], date]]:
-    planned: set[tuple[str, tuple[str, str, str, str], date]] = set()
+def _left(catalog: Coverage) -> int:
+    """Station-days x candidates that are planned, by any run, and have no outcome."""
+    planned = _planned(catalog)
+    catalog.connection.register("_planned", planned)
+    counted = catalog.connection.sql(
+        "SELECT count(*) FROM coverage JOIN _planned "
+        "USING (candidate, network, station, location, band) WHERE day >= first AND day < stop"
+    )
+    (covered,) = counted.fetchall()[0]
+    wanted = catalog.connection.sql("SELECT coalesce(sum(stop - first), 0) FROM _planned")
+    return int(wanted.fetchall()[0][0]) - int(covered)
+
+
+def _planned(catalog: Coverage) -> pa.Table:
+    """Days [first, stop) that are planned, by candidate and trace; no day stands twice."""
+    spans: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
     for entry in catalog.store.list("runs/"):
-        if not entry.key.endswith("/plan.json"):
-            continue
-        plan = json.loads(catalog.store.fetch(entry.key)[0])
-        for text in plan["shards"]:
-            shard = Shard(
-                tuple(TraceId.parse(trace) for trace in text["traces"]),
-                date.fromisoformat(text["start"]),
-                date.fromisoformat(text["end"]),
-            )
-            for day in shard.station_days:
-                codes = day.trace
-                trace = (codes.network, codes.station, codes.location, codes.band)
-                planned.update((c["name"], trace, day.day) for c in plan["candidates"])
-    return planned
+        if entry.key.endswith("/plan.json"):
+            plan = json.loads(catalog.store.fetch(entry.key)[0])
+            days = date.fromisoformat(plan["start"]), date.fromisoformat(plan["end"])
+            for candidate in plan["candidates"]:
+                for trace in plan["traces"]:
+                    spans[candidate["name"], trace].append(days)
+    rows = [
+        (name, *trace.split("."), first, stop)
+        for (name, trace), found in spans.items()
+        for first, stop in joined(found)
+    ]
+    names = ("candidate", "network", "station", "location", "band", "first", "stop")
+    types = [pa.string()] * 5 + [pa.date32()] * 2
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return pa.table(
+        {
+            name: pa.array(column, kind)
+            for name, column, kind in zip(names, columns, types, strict=True)
+        }
+    )
+
+
+def joined(spans: list[tuple[date, date]]) -> list[tuple[date, date]]:
+    """The same days as spans that neither meet nor overlap, sorted."""
+    whole: list[tuple[date, date]] = []
+    for first, stop in sorted(spans):
+        if whole and first <= whole[-1][1]:
+            whole[-1] = whole[-1][0], max(stop, whole[-1][1])
+        else:
+            whole.append((first, stop))
+    return whole
 
 
 def show_status(status: dict[str, Any], out: Console) -> None:

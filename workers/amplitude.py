@@ -26,14 +26,15 @@ def half_range(
     A table holds NaN as null.
     """
     low, high = (round(edge * rate) for edge in span_s)
-    result = np.full(len(columns), np.nan, np.float32)
-    for k, column in enumerate(columns):
-        here = slice(max(column + low, 0), max(column + high, 0))
-        ranges = [
-            float(values.max()) - float(values.min())
-            for values in (row[has] for row, has in zip(data[:, here], mask[:, here], strict=True))
-            if len(values)
-        ]
-        if ranges:
-            result[k] = max(ranges) / 2
-    return result
+    here = columns[:, None] + np.arange(low, high)
+    outside = (here < 0) | (here >= data.shape[1])
+    here[outside] = 0
+    samples = data[:, here]  # [3, k, samples]
+    missing = ~mask[:, here] | outside
+    if missing.any():  # a component's own first sample there changes no range
+        first = np.take_along_axis(samples, missing.argmin(axis=2)[..., None], axis=2)
+        samples = np.where(missing, first, samples)
+    ranges = samples.max(axis=2).astype(np.float64) - samples.min(axis=2)
+    ranges[missing.all(axis=2)] = np.nan
+    best: NDArray[np.float64] = np.fmax.reduce(ranges, axis=0)
+    return (best / 2).astype(np.float32)

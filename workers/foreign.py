@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from obspy import Stream
-from obspy.core.util.base import ENTRY_POINTS, buffered_load_entry_point
 
 from workers.miniseed.records import NS, ChannelId
+
+if TYPE_CHECKING:
+    from obspy import Stream
 
 REFUSED = ("PICKLE",)
 """Reading (even recognising) a pickle runs the code in it."""
@@ -34,6 +36,9 @@ class ForeignTrace:
 
 def read_foreign(body: bytes) -> tuple[list[ForeignTrace], list[str]]:
     """Traces of an object, none where no format reads it, and what obspy says, in words."""
+    # Here, for most archives hold nothing but miniSEED.
+    from obspy.core.util.base import ENTRY_POINTS, buffered_load_entry_point
+
     said: list[str] = []
     for name, point in ENTRY_POINTS["waveform"].items():
         if name in REFUSED:
@@ -84,6 +89,6 @@ def _narrow(data: NDArray[np.generic]) -> NDArray[np.int32] | NDArray[np.float32
     """int32 where every value fits, float32 otherwise; floats too large for it become Inf."""
     limits = np.iinfo(np.int32)
     if data.dtype.kind in "iu" and data.min() >= limits.min and data.max() <= limits.max:
-        return data.astype(np.int32)
+        return data.astype(np.int32, copy=False)
     with np.errstate(over="ignore"):
-        return data.astype(np.float32)
+        return data.astype(np.float32, copy=False)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+from workers.recipe import Curve
 
 REACH_S = 60
 """The longest run that gives a pick, in seconds."""
@@ -43,28 +44,51 @@ class Peaks:
     end: IntArray
 
 
+def above(curve: Curve, level: float) -> tuple[FloatArray, IntArray]:
+    """The samples of a curve [n] that are at least `level`, and their indices: [m], [m].
+
+    A zero stands between runs that do not touch. So a day's curve may lie on a GPU: what its peaks
+    are made of comes back, and nothing else.
+    """
+    columns: IntArray
+    values: FloatArray
+    if curve.device.type == "cpu":
+        values = curve.numpy()
+        columns = np.flatnonzero(values >= np.float32(level))
+        values = values[columns]
+    else:
+        index = (curve >= float(np.float32(level))).nonzero().squeeze(1)
+        values, columns = curve[index].cpu().numpy(), index.cpu().numpy()
+    breaks = np.flatnonzero(np.diff(columns) > 1) + 1
+    return np.insert(values, breaks, 0), np.insert(columns, breaks, 0)
+
+
 def find_peaks(curve: FloatArray, floor: float, reach: int) -> Peaks:
     """Every sample of a float32 curve that is a pick at some threshold >= floor.
 
     reach: the longest run that gives a pick, in samples.
     """
     low = np.float32(floor / 2)
+    curve = np.where(curve >= low, curve, np.float32(0))
+    beside = np.pad(curve, 1)
+    rises, falls = curve > beside[:-2], curve >= beside[2:]
+    index = np.flatnonzero(rises & falls & (curve >= np.float32(floor)))
+    heights = curve[index]
+    saddles = _saddles(heights, _valleys(curve, index))
     starts, stops = runs(curve, low)
-    found = [
-        _peaks_of_run(curve[start:stop], int(start), np.float32(floor), reach)
-        for start, stop in zip(starts, stops, strict=True)
-        if curve[start:stop].max() >= np.float32(floor)
-    ]
-    if not found:
-        empty, nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return Peaks(empty, nothing, nothing, empty, empty)
-    index, probability, saddle, onset, end = map(np.concatenate, zip(*found, strict=True))
+    run = np.searchsorted(starts, index, side="right") - 1
+    onset, end = starts[run], stops[run] - 1
+    for k in np.unique(run[end - onset >= reach]):
+        levels = _length_levels(curve[starts[k] : stops[k]], reach)
+        saddles[run == k] = np.maximum(saddles[run == k], levels[index[run == k] - starts[k]])
+    kept = saddles < heights / 2
+    index = index[kept]
     return Peaks(
         index,
-        probability,
-        saddle,
-        np.maximum(onset, index - reach),
-        np.minimum(end, index + reach),
+        heights[kept],
+        saddles[kept],
+        np.maximum(onset[kept], index - reach),
+        np.minimum(end[kept], index + reach),
     )
 
 
@@ -81,36 +105,11 @@ def runs(curve: FloatArray, level: np.float32) -> tuple[IntArray, IntArray]:
     return edges[0::2], edges[1::2]
 
 
-def _peaks_of_run(
-    run: FloatArray, start: int, floor: np.float32, reach: int
-) -> tuple[IntArray, FloatArray, FloatArray, IntArray, IntArray]:
-    rises = np.empty(len(run), bool)
-    rises[0] = True
-    np.greater(run[1:], run[:-1], out=rises[1:])
-    falls = np.empty(len(run), bool)
-    falls[-1] = True
-    np.greater_equal(run[:-1], run[1:], out=falls[:-1])
-    maxima = np.flatnonzero(rises & falls & (run >= floor))
-    heights = run[maxima]
-    saddles = _saddles(heights, _valleys(run, maxima))
-    if len(run) > reach:
-        saddles = np.maximum(saddles, _length_levels(run, reach)[maxima])
-    kept = saddles < heights / 2
-    count = int(kept.sum())
-    return (
-        (maxima[kept] + start).astype(np.int64),
-        heights[kept],
-        saddles[kept],
-        np.full(count, start, np.int64),
-        np.full(count, start + len(run) - 1, np.int64),
-    )
-
-
-def _valleys(run: FloatArray, maxima: IntArray) -> FloatArray:
+def _valleys(curve: FloatArray, maxima: IntArray) -> FloatArray:
     """The lowest level between each maximum and the next: [k - 1]."""
     if len(maxima) < 2:
         return np.zeros(0, np.float32)
-    return np.asarray(np.minimum.reduceat(run[: maxima[-1]], maxima[:-1]), np.float32)
+    return np.asarray(np.minimum.reduceat(curve[: maxima[-1]], maxima[:-1]), np.float32)
 
 
 def _saddles(heights: FloatArray, valleys: FloatArray) -> FloatArray:
@@ -138,6 +137,8 @@ def _one_side(heights: FloatArray, valleys: FloatArray, ties_win: bool) -> Float
 
 def _length_levels(run: FloatArray, reach: int) -> FloatArray:
     """For each sample the highest level at which its run is longer than `reach` samples."""
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d  # seldom needed, and large
+
     width = reach + 1
     # lowest[i] is the minimum over [i, i + reach]; a sample's level is the best of those holding it
     lowest = minimum_filter1d(run, width, origin=-(width // 2), mode="constant", cval=0.0)

@@ -1,11 +1,12 @@
-"""PhaseNet: the network (Zhu & Beroza 2019, in SeisBench's layout) and its inference engines.
+"""PhaseNet (Zhu & Beroza 2019), in SeisBench's layout and folded for inference.
 
 Windows go in as [b, 3, 3001], probabilities come out as [b, phases, 3001].
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -87,3 +88,87 @@ class PhaseNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.softmax(self.logits(x), dim=1)
+
+
+class Layer(NamedTuple):
+    """One convolution with its batch norm folded in, float32.
+
+    weight: [out, in, taps], of a transposed one (`up*`) [in, out, taps]; bias: [out].
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor
+
+
+def folded(network: PhaseNet) -> Iterator[Layer]:
+    """All layers, in the order of the forward pass: inc, down0, stride0 ... up0, merge0 ... out."""
+    yield _fold("inc", network.inc, network.in_bn)
+    for level, part in enumerate(network.down_branch):
+        same, same_norm, down, down_norm = cast(Any, part)
+        yield _fold(f"down{level}", same, same_norm)
+        if down is not None:
+            yield _fold(f"stride{level}", down, down_norm)
+    for level, part in enumerate(network.up_branch):
+        up, up_norm, same, same_norm = cast(Any, part)
+        yield _fold(f"up{level}", up, up_norm)
+        yield _fold(f"merge{level}", same, same_norm)
+    bias = cast(Tensor, network.out.bias)
+    yield Layer("out", network.out.weight.detach().float(), bias.detach().float())
+
+
+def _fold(name: str, conv: nn.Module, norm: nn.BatchNorm1d) -> Layer:
+    """y = gamma (conv(x) - mean) / sqrt(var + eps) + beta, as one convolution (in float64)."""
+    assert isinstance(conv, nn.Conv1d | nn.ConvTranspose1d)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight.double() / torch.sqrt(variance.double() + BN_EPS)
+    bias = conv.bias.double() if conv.bias is not None else torch.zeros_like(scale)
+    bias = norm.bias.double() + (bias - mean.double()) * scale
+    shape = [1, -1, 1] if isinstance(conv, nn.ConvTranspose1d) else [-1, 1, 1]
+    weight = conv.weight.double() * scale.reshape(shape)
+    return Layer(name, weight.detach().float(), bias.detach().float())
+
+
+class FoldedPhaseNet(nn.Module):
+    """PhaseNet for inference: [b, 3, 1, n] -> logits [b, phases, 1, n].
+
+    Convolutions are 2-D with a height of one and channels last, 1.5 times as fast as the 1-D ones
+    on an AVX-512 Xeon with torch 2.13 (contiguous 2-D ones gain nothing there).
+    """
+
+    def __init__(self, network: PhaseNet) -> None:
+        super().__init__()
+        for name, weight, bias in folded(network):
+            flat = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+            self.register_buffer(f"{name}_weight", flat)
+            self.register_buffer(f"{name}_bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._conv("inc", x).relu_()
+        skips = []
+        for level in range(DEPTH):
+            x = self._conv(f"down{level}", x).relu_()
+            if level == DEPTH - 1:
+                break
+            skips.append(x)
+            weight, bias = self._kernel(f"stride{level}")
+            if level in DOWN_PADDING:
+                padded = F.pad(x, DOWN_PADDING[level])
+                x = F.conv2d(padded, weight, bias, stride=(1, STRIDE)).relu_()
+            else:
+                x = F.conv2d(x, weight, bias, stride=(1, STRIDE), padding=(0, KERNEL // 2)).relu_()
+        for level, skip in enumerate(reversed(skips)):
+            weight, bias = self._kernel(f"up{level}")
+            x = F.conv_transpose2d(x, weight, bias, stride=(1, STRIDE)).relu_()
+            surplus = 1 + (x.shape[-1] - 3 - skip.shape[-1]) // 2
+            x = torch.cat([skip, x[..., surplus : surplus + skip.shape[-1]]], dim=1)
+            x = self._conv(f"merge{level}", x).relu_()
+        weight, bias = self._kernel("out")
+        return F.conv2d(x, weight, bias)
+
+    def _conv(self, name: str, x: Tensor) -> Tensor:
+        weight, bias = self._kernel(name)
+        return F.conv2d(x, weight, bias, padding=(0, KERNEL // 2))
+
+    def _kernel(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")

@@ -16,10 +16,18 @@ from catalog.store import S3Options, Store, open_store
 from catalog.writer import partition, write_attempt
 from workers.archives import Archive, ArchiveConfig, FilesArchive, open_archive
 from workers.archives.files import Index
-from workers.engines import open_engine, use_threads
+from workers.engines import Engine, open_engine, use_threads
 from workers.pipeline import StationDayPicked, pick_shard
 from workers.span import Candidate, Picked
 from workers.weights import Weights, from_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """Keys of the catalogue under which the two files of a weight set lie."""
+
+    model: str
+    metadata: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,7 @@ class StoredCandidate:
 
     name: str
     weights_sha256: str
-    model_key: str
-    metadata_key: str
+    members: tuple[StoredWeights, ...]
     settings: Mapping[str, Any]
 
     def shard_id(self, shard: Shard) -> str:
@@ -63,22 +70,24 @@ class Work:
 class Report:
     """What became of a Work: per candidate the outcomes and picks of the commit that stands.
 
-    won: the candidates whose commit was made here, and not by another worker before.
+    won: the candidates whose commit was made here, and not by another worker before. runs_on: what
+    the engine of this worker computes with (see `workers.engines.Engine`).
     """
 
     work: Work
     outcomes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     picks: Mapping[str, int] = field(default_factory=dict)
     won: tuple[str, ...] = ()
+    runs_on: str = ""
 
 
-def store_weights(store: Store, weights: Weights) -> tuple[str, str]:
-    """Keep weights beside the catalogue, by hash; returns the keys of tensors and json."""
+def store_weights(store: Store, weights: Weights) -> StoredWeights:
+    """Keep weights in the catalogue, by hash."""
     model = f"weights/{weights.sha256}/model"
     metadata = f"weights/{weights.sha256}/{weights.identity}.json"
     store.create(model, weights.body)
     store.create(metadata, json.dumps(weights.metadata, sort_keys=True, indent=1).encode())
-    return model, metadata
+    return StoredWeights(model, metadata)
 
 
 class Picker:
@@ -91,6 +100,7 @@ class Picker:
         self._archive: Archive = open_archive(assignment.archive)
         if isinstance(self._archive, FilesArchive) and assignment.file_index is not None:
             self._archive.index = assignment.file_index
+        self._engines: dict[str, Engine] = {}
         self._stored = {candidate.name: candidate for candidate in assignment.candidates}
         self._ready = {candidate.name: self._load(candidate) for candidate in assignment.candidates}
 
@@ -115,6 +125,7 @@ class Picker:
             {n: Counter(row["outcome"] for row in r.coverage) for n, r in records.items()},
             {n: sum(row["picks"] for row in r.coverage) for n, r in records.items()},
             tuple(won),
+            ", ".join(sorted({engine.runs_on for engine in self._engines.values()})),
         )
 
     def _standing(self, work: Work, name: str) -> Commit | None:
@@ -147,18 +158,27 @@ class Picker:
         return commit(self._store, record)
 
     def _load(self, candidate: StoredCandidate) -> Candidate:
-        body, _ = self._store.fetch(candidate.model_key)
-        metadata, _ = self._store.fetch(candidate.metadata_key)
-        weights = from_bytes(body, json.loads(metadata), candidate.name)
+        members = [self._weights(stored, candidate.name) for stored in candidate.members]
         before, after = candidate.settings["blinding"]
-        return Candidate(
-            name=candidate.name,
-            weights=weights,
-            engine=open_engine(candidate.settings["engine"], weights, self._assignment.device),
-            floors=candidate.settings["floors"],
-            stacking=candidate.settings["stacking"],
-            blinding=(before, after),
+        return Candidate.of(
+            candidate.name,
+            members,
+            self._engine(candidate.settings["engine"]),
+            candidate.settings["floors"],
+            candidate.settings["stacking"],
+            (before, after),
         )
+
+    def _weights(self, stored: StoredWeights, name: str) -> Weights:
+        body, _ = self._store.fetch(stored.model)
+        metadata, _ = self._store.fetch(stored.metadata)
+        return from_bytes(body, json.loads(metadata), name)
+
+    def _engine(self, name: str) -> Engine:
+        """One engine for all candidates that name it: they share windows."""
+        if name not in self._engines:
+            self._engines[name] = open_engine(name, self._assignment.device)
+        return self._engines[name]
 
 
 def quarantine(store: Store, assignment: Assignment, work: Work, reason: str) -> None:

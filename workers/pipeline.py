@@ -8,62 +8,94 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
+from itertools import groupby, pairwise
+from math import ceil
+
+import numpy as np
 
 from catalog.schema import Outcome, Shard, StationDay, TraceId
 from catalog.store import AccessDenied
 from workers.archives import Archive
 from workers.decode import BadFormat
 from workers.filtering import filtered
+from workers.parts import Part, ahead, in_parts, joined
+from workers.recipe import Curve
+from workers.resampling import reach_s
 from workers.span import Candidate, Picked, Span, halo
-from workers.waveform import NS, Reading
+from workers.waveform import NS, Reading, Samples
 
 
 def pick_span(
     archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
 ) -> dict[str, Picked]:
     """Picks of every candidate in [start_ns, end_ns), by name. Raises what the archive raises."""
-    return pick_reading(
-        read_span(archive, trace, start_ns, end_ns, candidates), trace, start_ns, end_ns, candidates
-    )
+    reading = read_span(archive, trace, start_ns, end_ns, candidates)
+    return pick_readings([(reading, trace, start_ns, end_ns)], candidates)[0]
 
 
 def read_span(
     archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
 ) -> Reading:
-    """The span with the widest halo that any candidate needs."""
-    margin = max((halo(c.rate) + 2) * NS // c.rate for c in candidates)
+    """The span with the widest halo that any candidate needs, resampled data included."""
+    margin = max(ceil(((halo(c.rate) + 2) / c.rate + reach_s(c.rate)) * NS) for c in candidates)
     return archive.read(trace, start_ns - margin, end_ns + margin)
 
 
-def pick_reading(
-    reading: Reading, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
-) -> dict[str, Picked]:
-    """As `pick_span`, on what was read."""
-    result: dict[str, Picked] = {}
+def pick_readings(
+    read: Sequence[tuple[Reading, TraceId, int, int]], candidates: Sequence[Candidate]
+) -> list[dict[str, Picked]]:
+    """As `pick_span`, of several spans (what was read, trace, start, end), which share batches."""
+    result: list[dict[str, Picked]] = [{} for _ in read]
     for rate, at_rate in groupby(sorted(candidates, key=lambda c: c.rate), key=lambda c: c.rate):
         alike = list(at_rate)
-        span = Span.of(reading, trace, start_ns, end_ns, rate)
-        refused = span.refusal()
-        for group in alike_filtered(alike):
-            if refused is not None:
-                result |= {candidate.name: refused for candidate in group}
-            else:
-                result |= span.pick(filtered(span.waveform, group[0].weights.preparation), group)
+        spans = [Span.of(*one, rate) for one in read]
+        refused = [span.refusal() for span in spans]
+        for group in sharing_windows(alike):
+            ready = [span for span, why in zip(spans, refused, strict=True) if why is None]
+            curves = iter(curves_of(ready, group))
+            for found, span, why in zip(result, spans, refused, strict=True):
+                if why is not None:
+                    found |= {candidate.name: why for candidate in group}
+                else:
+                    mine = zip(group, next(curves), strict=True)
+                    found |= {c.name: span.picked(c, curve) for c, curve in mine}
     return result
 
 
-def alike_filtered(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """Candidates of one rate, grouped by the filter that their weights name."""
-    for _, group in groupby(sorted(candidates, key=_filter_key), key=_filter_key):
+def curves_of(spans: Sequence[Span], candidates: Sequence[Candidate]) -> list[list[Curve]]:
+    """Probabilities [PHASES, n] over each span's columns, by span and candidate.
+
+    The candidates, of one engine, rate and filter, share every window; the spans share batches.
+    """
+    recipes = [candidate.recipe for candidate in candidates]
+    if not spans:
+        return []
+    samples = [filtered(span.waveform, candidates[0].preparation).data for span in spans]
+    ends = np.cumsum([0] + [each.shape[1] for each in samples])
+    starts = [span.windows() + begin for span, begin in zip(spans, ends, strict=False)]
+    curves = candidates[0].engine.curves(_side_by_side(samples), np.concatenate(starts), recipes)
+    return [[curve[:, a:b] for curve in curves] for a, b in pairwise(ends.tolist())]
+
+
+def _side_by_side(samples: Sequence[Samples]) -> Samples:
+    """[3, n] of each -> [3, sum of n], int32 where all are."""
+    if len(samples) == 1:
+        return samples[0]
+    whole = all(each.dtype == np.int32 for each in samples)
+    return np.concatenate([each if whole else each.astype(np.float32) for each in samples], axis=1)
+
+
+def sharing_windows(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Candidates of one rate in groups of one engine and one filter."""
+    for _, group in groupby(sorted(candidates, key=_shared), key=_shared):
         yield list(group)
 
 
-def _filter_key(candidate: Candidate) -> str:
-    preparation = candidate.weights.preparation
-    return json.dumps([preparation.filter_args, preparation.filter_kwargs], sort_keys=True)
+def _shared(candidate: Candidate) -> str:
+    use = candidate.preparation
+    return json.dumps([id(candidate.engine), use.filter_args, use.filter_kwargs], sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +110,53 @@ class StationDayPicked:
 def pick_shard(
     archive: Archive, shard: Shard, candidates: Sequence[Candidate]
 ) -> Iterator[StationDayPicked]:
-    """Every station-day of a shard, in order; the next one is read while this one is picked.
+    """Every station-day of a shard, in order; what is next is read while this one is picked.
 
     Refusals of one station-day (403, unreadable bytes) become its outcome; a store that does not
-    answer ends the shard, which is tried again as a whole.
+    answer ends the shard, which is tried again as a whole. A day with more samples than one
+    reading may have is read and picked in parts.
     """
 
-    def read(day: StationDay) -> Reading | Picked:
+    def read(trace: TraceId, start_ns: int, end_ns: int) -> Reading | Picked:
         try:
-            return read_span(archive, day.trace, day.start_ns, day.end_ns, candidates)
+            return read_span(archive, trace, start_ns, end_ns, candidates)
         except AccessDenied as error:
             return Picked(Outcome.ACCESS_DENIED, error.strerror or str(error))
         except BadFormat as error:
             return Picked(Outcome.BAD_FORMAT, str(error))
 
-    days = shard.station_days
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(read, days[0])
-        for day, following in zip(days, (*days[1:], None), strict=True):
-            reading = ahead.result()
-            if following is not None:
-                ahead = reader.submit(read, following)
-            if isinstance(reading, Picked):
-                yield StationDayPicked(day, {c.name: reading for c in candidates}, {})
+    parts = (
+        (day, part)
+        for day in shard.station_days
+        for part in in_parts(partial(read, day.trace), day.start_ns, day.end_ns)
+    )
+    picked: list[Mapping[str, Picked]] = []
+    goes_on: list[bool] = []
+    inputs: dict[str, str] = {}
+    for day, part, found in _picked(parts, candidates):
+        picked.append(found)
+        goes_on.append(part.goes_on)
+        if isinstance(part.read, Reading):
+            inputs |= part.read.inputs
+        if part.end_ns == day.end_ns:
+            whole = {c.name: joined([each[c.name] for each in picked], goes_on) for c in candidates}
+            yield StationDayPicked(day, whole, inputs)
+            picked, goes_on, inputs = [], [], {}
+
+
+def _picked(
+    parts: Iterator[tuple[StationDay, Part]], candidates: Sequence[Candidate]
+) -> Iterator[tuple[StationDay, Part, Mapping[str, Picked]]]:
+    """Each part with its picks by candidate: as many parts in a call as suit the engine."""
+    for group in ahead(parts, max(candidate.engine.together for candidate in candidates)):
+        read = [
+            (part.read, day.trace, part.start_ns, part.end_ns)
+            for day, part in group
+            if isinstance(part.read, Reading)
+        ]
+        found = iter(pick_readings(read, candidates))
+        for day, part in group:
+            if isinstance(part.read, Reading):
+                yield day, part, next(found)
             else:
-                picked = pick_reading(reading, day.trace, day.start_ns, day.end_ns, candidates)
-                yield StationDayPicked(day, picked, reading.inputs)
+                yield day, part, dict.fromkeys((c.name for c in candidates), part.read)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from catalog.schema import TraceId
 from workers.archives import Archive
-from workers.filtering import filtered
-from workers.pipeline import alike_filtered, read_span
+from workers.pipeline import curves_of, read_span, sharing_windows
 from workers.span import Candidate, Span
 from workers.waveform import grid_time
 
@@ -40,8 +39,7 @@ def snippet(
     core, waveform = span.core, span.waveform
     samples = np.where(waveform.mask[:, core], waveform.data[:, core], np.nan)
     curves = {}
-    for group in alike_filtered(candidates):
-        prepared = filtered(waveform, group[0].weights.preparation)
-        for name, curve in span.curves(prepared, group).items():
-            curves[name] = curve[:, core]
+    for group in sharing_windows(candidates):
+        for candidate, curve in zip(group, curves_of([span], group)[0], strict=True):
+            curves[candidate.name] = curve[:, core].cpu().numpy()
     return Snippet(rate, grid_time(span.first, rate), samples.astype(np.float32), curves)

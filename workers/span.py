@@ -13,36 +13,48 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalog.schema import PHASES, PICK_SCHEMA, Flag, Outcome, TraceId
-from workers.amplitude import NOISE_S, SIGNAL_S, half_range
+from catalog.schema import PHASES, Flag, Outcome, TraceId
 from workers.engines import Engine
-from workers.peaks import REACH_S, Peaks, find_peaks, saturation
+from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
-from workers.waveform import ALIASES, NS, Reading, Waveform, assemble, grid_time, same_rate
-from workers.weights import Weights
-from workers.windows import Stack, cut, segments, window_starts
+from workers.recipe import Curve, Recipe
+from workers.resampling import FASTEST, SLOWEST, on_grid, resamples
+from workers.rows import SPAN_SCHEMA, Found, Ground, rows, varies
+from workers.waveform import ALIASES, NS, Reading, Waveform, grid_time, same_rate
+from workers.weights import Preparation, Weights
+from workers.windows import segments, window_starts
 
-FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-
-SPAN_SCHEMA = pa.schema([field for field in PICK_SCHEMA if field.name not in ("run", "shard")])
-"""Picks before they belong to a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A named weight set under test, ready to run."""
+    """A named weight set under test, ready to run: weights, or the ensemble of several."""
 
     name: str
-    weights: Weights = field(repr=False)
+    preparation: Preparation
     engine: Engine = field(repr=False)
+    recipe: Recipe = field(repr=False)
     floors: Mapping[str, float]  # phase -> the lowest probability that is stored
-    stacking: str = "avg"
-    blinding: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        weights: Sequence[Weights],
+        engine: Engine,
+        floors: Mapping[str, float],
+        stacking: str = "avg",
+        blinding: tuple[int, int] = (0, 0),
+    ) -> Candidate:
+        """A candidate whose networks the engine has loaded."""
+        networks = tuple(engine.load(each) for each in weights)
+        recipe = Recipe(networks, stacking, blinding)
+        return cls(name, weights[0].preparation, engine, recipe, floors)
 
     @property
     def rate(self) -> int:
-        return self.weights.preparation.sampling_rate
+        return self.preparation.sampling_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +97,13 @@ class Span:
     detail: str
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
     other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
+    resampled: NDArray[np.bool_] | None = None  # columns that come from them; None: no column
 
     @classmethod
     def of(cls, reading: Reading, trace: TraceId, start_ns: int, end_ns: int, rate: int) -> Span:
         first, last = (-(-ns * rate // NS) for ns in (start_ns, end_ns))
         margin = halo(rate)
-        waveform = assemble(reading.fragments, rate, first - margin, last + margin)
-        detail = "; ".join(reading.detail)
-        stretches = segments(waveform.mask)
+        grid = on_grid(reading.fragments, rate, first - margin, last + margin)
         others = {
             f.rate
             for f in reading.fragments
@@ -101,7 +112,17 @@ class Span:
             and f.start * NS / f.rate < end_ns
             and f.stop * NS / f.rate > start_ns
         }
-        return cls(trace, first, last, waveform, reading.flags, detail, stretches, sorted(others))
+        return cls(
+            trace,
+            first,
+            last,
+            grid.waveform,
+            reading.flags,
+            "; ".join(reading.detail),
+            segments(grid.waveform.mask),
+            sorted(others),
+            grid.resampled,
+        )
 
     @property
     def core(self) -> slice:
@@ -112,51 +133,23 @@ class Span:
         """Why there is nothing to run over, or None."""
         rate = self.waveform.rate
         if self.waveform.mask[:, self.core].any():
-            if not self._windows().size:
+            if not self.windows().size:
                 return self._facts()(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
             if not self._live_components():
                 return self._facts()(Outcome.DEAD, "every component is constant")
             return None
-        if self.other_rates:
-            found = ", ".join(f"{other:g}" for other in self.other_rates)
+        if self.left_out:
             return Picked(
                 Outcome.WRONG_RATE,
-                f"data at {found} Hz, the model runs at {rate:g} Hz",
-                sampling_rate=self.other_rates[-1],
+                f"data at {_hertz(self.left_out)}; the model runs at {rate:g} Hz, to which "
+                f"{SLOWEST * rate:g} to {FASTEST * rate:g} Hz are resampled",
+                sampling_rate=self.left_out[-1],
                 flags=self._flags(),
             )
         outcome = Outcome.BAD_FORMAT if self._flags() & Flag.SALVAGED else Outcome.NO_DATA
         return Picked(outcome, self.detail, flags=self._flags())
 
-    def pick(self, waveform: Waveform, candidates: Sequence[Candidate]) -> dict[str, Picked]:
-        """The span's picks by candidate name."""
-        curves = self.curves(waveform, candidates)
-        return {c.name: self._picked(c, curves[c.name]) for c in candidates}
-
-    def curves(self, waveform: Waveform, candidates: Sequence[Candidate]) -> dict[str, FloatArray]:
-        """Probabilities [PHASES, n] over the waveform's columns, by candidate name.
-
-        The candidates, of one engine kind, rate and filter, share every window.
-        """
-        columns = self._windows()
-        stacks = {
-            c.name: Stack(waveform.data.shape[1], len(PHASES), c.stacking, c.blinding)
-            for c in candidates
-        }
-        size = candidates[0].engine.batch
-        windows = np.empty((size, 3, WINDOW), np.float32)
-        for begin in range(0, len(columns), size):
-            starts = columns[begin : begin + size]
-            cut(waveform.data, starts, windows)
-            for candidate in candidates:
-                rows = [candidate.weights.preparation.phases.find(phase) for phase in PHASES]
-                probabilities = candidate.engine.probabilities(windows)
-                stack = stacks[candidate.name]
-                for start, window in zip(starts, probabilities, strict=False):
-                    stack.add(int(start), _phase_rows(window, rows))
-        return {name: stack.curve() for name, stack in stacks.items()}
-
-    def _windows(self) -> IntArray:
+    def windows(self) -> IntArray:
         """Columns at which windows begin, ascending; empty if none reaches the span."""
         waveform = self.waveform
         starts = [
@@ -173,80 +166,47 @@ class Span:
             if b - a >= WINDOW:
                 yield (a if a > 0 else WINDOW), (b if b < n else n - WINDOW)
 
-    def _picked(self, candidate: Candidate, curves: FloatArray) -> Picked:
-        tables, saturated = [], 0
+    def picked(self, candidate: Candidate, curves: Curve) -> Picked:
+        """The span's picks, from the candidate's probabilities [PHASES, n] over its columns."""
+        found, saturated = [], 0
+        limit = reach(candidate.rate)
         for phase, curve in zip(PHASES, curves, strict=True):
+            floor = candidate.floors[phase]
             for a, b in self._zones():
-                limit, floor = reach(candidate.rate), candidate.floors[phase]
-                full = saturation(curve[a:b], floor, limit) + a
+                values, columns = above(curve[a:b], floor / 2)
+                columns += a
+                full = columns[saturation(values, floor, limit)]
                 saturated += int(((full >= self.core.start) & (full < self.core.stop)).sum())
-                tables.append(self._rows(phase, find_peaks(curve[a:b], floor, limit), a))
-        picks = pa.concat_tables(tables).sort_by([("time", "ascending"), ("phase", "ascending")])
-        return self._facts()(Outcome.PICKED, "", picks=picks, saturated=saturated)
-
-    def _rows(self, phase: str, peaks: Peaks, shift: int) -> pa.Table:
-        """The peaks inside the span, as SPAN_SCHEMA. shift: column of the curve's first sample."""
-        column = peaks.index + shift
-        inside = (column >= self.core.start) & (column < self.core.stop)
-        live, flags = self._surroundings(column)
-        inside &= live > 0
-        column, rate, waveform = column[inside], self.waveform.rate, self.waveform
-        index = column + waveform.start
-        milliseconds = 1000 / rate
-        values: dict[str, object] = {
-            "network": [self.trace.network] * len(column),
-            "station": [self.trace.station] * len(column),
-            "location": [self.trace.location] * len(column),
-            "band": [self.trace.band] * len(column),
-            "phase": [phase] * len(column),
-            "time": np.array([grid_time(int(i), rate) for i in index], np.int64),
-            "offset_ns": np.array([waveform.offset_ns(int(i)) for i in index], np.int32),
-            "probability": peaks.probability[inside],
-            "saddle": peaks.saddle[inside],
-            "onset": np.rint((peaks.onset - peaks.index)[inside] * milliseconds).astype(np.int32),
-            "offset": np.rint((peaks.end - peaks.index)[inside] * milliseconds).astype(np.int32),
-            "amplitude": half_range(waveform.data, waveform.mask, column, rate, SIGNAL_S),
-            "noise_amplitude": half_range(waveform.data, waveform.mask, column, rate, NOISE_S),
-            "n_components": live[inside].astype(np.uint8),
-            "flags": flags[inside].astype(np.uint16),
-        }
-        return pa.table(
-            [pa.array(values[f.name], f.type, from_pandas=True) for f in SPAN_SCHEMA],
-            schema=SPAN_SCHEMA,
+                found.append(self._inside(phase, find_peaks(values, floor, limit), columns))
+        ground = Ground(self.trace, self.waveform, self.resampled, self.flags)
+        return self._facts()(
+            Outcome.PICKED, "", picks=rows(ground, Found.of(found)), saturated=saturated
         )
 
-    def _surroundings(self, columns: IntArray) -> tuple[IntArray, IntArray]:
-        """Live components and flags within half a window of each column: [k], [k].
-
-        A component lives where its samples vary. Where none does there is nothing to pick, whatever
-        the network says about a window of zeros.
-        """
-        waveform = self.waveform
-        live = np.zeros(len(columns), np.int64)
-        flags = np.zeros(len(columns), np.int64)
-        for k, column in enumerate(columns):
-            here = slice(max(int(column) - WINDOW // 2, 0), int(column) + WINDOW // 2 + 1)
-            present = waveform.mask[:, here].any(axis=1)
-            live[k] = (present & _varies(waveform.data[:, here], waveform.mask[:, here])).sum()
-            if live[k] < present.sum():
-                flags[k] |= Flag.DEAD_COMPONENT
-            if waveform.conflict is not None and waveform.conflict[here].any():
-                flags[k] |= Flag.CONFLICT
-            time = grid_time(int(column) + waveform.start, waveform.rate)
-            for bits, low, high in self.flags:
-                if low <= time < high:
-                    flags[k] |= bits
-        return live, flags
+    def _inside(self, phase: str, peaks: Peaks, columns: IntArray) -> Found:
+        """The peaks that stand inside the span. columns: of each sample that has peaks."""
+        column = columns[peaks.index]
+        every = Found(
+            np.full(len(column), phase),
+            column,
+            peaks.probability,
+            peaks.saddle,
+            peaks.onset - peaks.index,
+            peaks.end - peaks.index,
+        )
+        return every[(column >= self.core.start) & (column < self.core.stop)]
 
     def _live_components(self) -> int:
         core = self.core
-        return int(_varies(self.waveform.data[:, core], self.waveform.mask[:, core]).sum())
+        return int(varies(self.waveform.data[:, core], self.waveform.mask[:, core]).sum())
 
     def _flags(self) -> int:
         """Bits that hold anywhere in the span."""
         rate, conflict = self.waveform.rate, self.waveform.conflict
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
-        flags = Flag.OTHER_RATE if self.other_rates else 0
+        flags = Flag.OTHER_RATE if self.left_out else 0
+        if self.resampled is not None and self.resampled[self.core].any():
+            flags |= Flag.RESAMPLED
         for bits, start, end in self.flags:
             if start < high and end > low:
                 flags |= bits
@@ -254,11 +214,27 @@ class Span:
             flags |= Flag.CONFLICT
         return flags
 
-    def _left_out(self) -> str:
-        if not self.other_rates:
-            return ""
-        found = ", ".join(f"{rate:g}" for rate in self.other_rates)
-        return f"data at {found} Hz left out"
+    @property
+    def left_out(self) -> list[float]:
+        """Those of the other rates that are not resampled."""
+        return [other for other in self.other_rates if not resamples(other, self.waveform.rate)]
+
+    @property
+    def brought(self) -> list[float]:
+        """Those that are."""
+        return [other for other in self.other_rates if resamples(other, self.waveform.rate)]
+
+    def _other_rates(self) -> list[str]:
+        """What became of data at other rates, in words."""
+        said = [(self.brought, "resampled"), (self.left_out, "left out")]
+        return [f"data at {_hertz(rates)} {verb}" for rates, verb in said if rates]
+
+    def _data_rate(self) -> float:
+        """Hz, of the span's data: the model's where any stand on its grid, else the highest."""
+        if self.resampled is None:
+            return float(self.waveform.rate)
+        own = self.waveform.mask[:, self.core].any(axis=0) & ~self.resampled[self.core]
+        return self.brought[-1] if self.brought and not own.any() else float(self.waveform.rate)
 
     def _facts(self) -> _Facts:
         core, rate = self.core, self.waveform.rate
@@ -268,11 +244,11 @@ class Span:
         if live < int(mask.any(axis=1).sum()):
             flags |= Flag.DEAD_COMPONENT
         return _Facts(
-            detail="; ".join(part for part in (self.detail, self._left_out()) if part),
+            detail="; ".join(part for part in (self.detail, *self._other_rates()) if part),
             seconds=int(mask.any(axis=0).sum()) / rate,
             segments=sum(a < core.stop and b > core.start for a, b in self.segments),
             n_components=live,
-            sampling_rate=float(rate),
+            sampling_rate=self._data_rate(),
             flags=flags,
         )
 
@@ -304,19 +280,5 @@ class _Facts:
         )
 
 
-def _varies(
-    data: NDArray[np.int32] | NDArray[np.float32], mask: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Per component [3]: are there samples, and do they differ?"""
-    result = np.zeros(len(data), bool)
-    for row, (values, has) in enumerate(zip(data, mask, strict=True)):
-        present = values if has.all() else values[has]
-        result[row] = present.size > 0 and present.min() != present.max()
-    return result
-
-
-def _phase_rows(window: FloatArray, rows: Sequence[int]) -> FloatArray:
-    """[model phases, n] -> [PHASES, n]; a phase that the model lacks (-1) is never probable."""
-    if min(rows) >= 0:
-        return window[list(rows)]
-    return np.stack([window[row] if row >= 0 else np.zeros_like(window[0]) for row in rows])
+def _hertz(rates: Sequence[float]) -> str:
+    return ", ".join(f"{rate:.9g}" for rate in rates) + " Hz"

@@ -156,17 +156,15 @@ def train(model: PhaseNet, steps: int, seed: int) -> Iterator[int]:
 def curves(model: PhaseNet, data: NDArray[np.int32]) -> NDArray[np.float32]:
     """Probabilities [2, n] of P and S over the samples [3, n] of one segment."""
     starts = window_starts(0, data.shape[1])
-    stack = Stack(data.shape[1], len(PHASES), "avg", (0, 0))
-    windows = np.empty((BATCH, 3, WINDOW), np.float32)
+    stack = Stack((len(PHASES), data.shape[1]), "avg", (0, 0), torch.device("cpu"))
+    windows = torch.empty(BATCH, 3, WINDOW)
     model.eval()
     with torch.inference_mode():
         for begin in range(0, len(starts), BATCH):
             chosen = starts[begin : begin + BATCH]
-            cut(data, chosen, windows)
-            probabilities = model(normalise(torch.from_numpy(windows), PREPARATION)).numpy()
-            for start, rows in zip(chosen, probabilities, strict=False):
-                stack.add(int(start), rows[: len(PHASES)])
-    return stack.curve()
+            cut(torch.from_numpy(data), chosen, windows)
+            stack.add(chosen, model(normalise(windows, PREPARATION)), range(len(PHASES)))
+    return stack.curves().numpy()
 
 
 def arrivals_of(table: pa.Table) -> Picks:

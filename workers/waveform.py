@@ -80,15 +80,19 @@ class Waveform:
     def stop(self) -> int:
         return self.start + int(self.data.shape[1])
 
+    def offsets_ns(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """True time minus grid time at samples [k]: the mean over the components that have each."""
+        total, count = np.zeros(len(index)), np.zeros(len(index))
+        for rows, has in zip(self.offsets, self.mask[:, index - self.start], strict=True):
+            if len(rows):
+                at = np.maximum(np.searchsorted(rows[:, 0], index, side="right") - 1, 0)
+                total += np.where(has, rows[at, 1], 0)
+                count += has
+        return np.rint(total / np.maximum(count, 1)).astype(np.int64)
+
     def offset_ns(self, index: int) -> int:
-        """True time minus grid time at a sample: the mean over the components that have it."""
-        column = index - self.start
-        values = [
-            rows[max(int(np.searchsorted(rows[:, 0], index, side="right")) - 1, 0)][1]
-            for rows, has in zip(self.offsets, self.mask[:, column], strict=True)
-            if has and len(rows)
-        ]
-        return round(float(np.mean(values))) if values else 0
+        """As `offsets_ns`, of one sample."""
+        return int(self.offsets_ns(np.array([index]))[0])
 
 
 def grid_index(ns: int, rate: float) -> int:
@@ -105,6 +109,13 @@ def grid_time(index: int, rate: float) -> int:
     if float(rate).is_integer() and NS % int(rate) == 0:
         return index * (NS // int(rate))
     return round(index * NS / rate)
+
+
+def grid_times(index: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
+    """Nanoseconds of grid samples [k]."""
+    if float(rate).is_integer() and NS % int(rate) == 0:
+        return index * (NS // int(rate))
+    return np.array([grid_time(int(i), rate) for i in index], np.int64)
 
 
 def same_rate(a: float, b: float) -> bool:
@@ -178,6 +189,9 @@ def _place(
     inside = slice(low - fragment.start, high - fragment.start)
     samples = fragment.samples[inside]
     columns = slice(low - start, high - start)
+    if fragment.valid is None and taken is None and not mask[columns].any():
+        data[columns], mask[columns] = samples, True
+        return np.zeros(0, np.int64)
     fresh = np.ones(high - low, bool) if fragment.valid is None else fragment.valid[inside]
     if taken is not None:
         fresh = fresh & ~taken[columns]

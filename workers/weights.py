@@ -66,6 +66,16 @@ class Preparation:
     filter_args: tuple[Any, ...] | None
     filter_kwargs: Mapping[str, Any] | None
 
+    @property
+    def peak(self) -> bool:
+        """Scaled by the largest amplitude of each component, not by its deviation."""
+        return self.per_component or self.norm == "peak"
+
+    @property
+    def windows(self) -> str:
+        """What a window looks like to the network; networks that agree on it share windows."""
+        return f"{self.components} {self.peak} {self.detrend}"
+
     def to_json(self) -> dict[str, object]:
         return {
             "phases": self.phases,
@@ -203,8 +213,8 @@ def _preparation(arguments: Mapping[str, Any], source: str) -> Preparation:
         return WeightsError(f"weights {source!r}: model_args.{field} {arguments[field]!r}: {fix}")
 
     phases = "".join(arguments.get("phases") or "NPS")
-    if len(set(phases)) != len(phases) or not set(phases) & set(PHASES):
-        raise refuse("phases", "name each phase once, P or S among them")
+    if len(set(phases)) != len(phases) or not set(phases) & set(PHASES) or len(phases) > 4:
+        raise refuse("phases", "name each phase once, P or S among them, four at most")
     order = "".join(arguments.get("component_order") or "ZNE")
     components = "".join(ALIASES.get(c, "?") for c in order)
     if sorted(components) != ["E", "N", "Z"]:

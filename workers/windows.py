@@ -7,6 +7,8 @@ multiple of STEP these are exactly SeisBench's windows (3001 samples, overlap 15
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,8 +19,6 @@ from workers.weights import Preparation
 
 STEP = 1501
 EPS = 1e-10
-
-FloatArray = NDArray[np.float32]
 
 
 def segments(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -42,22 +42,24 @@ def window_starts(start: int, stop: int) -> NDArray[np.int64]:
     return np.unique(np.concatenate([[start], grid, [last]]).astype(np.int64))
 
 
-def cut(
-    data: NDArray[np.int32] | NDArray[np.float32], starts: NDArray[np.int64], out: FloatArray
-) -> None:
-    """Windows of data [3, n] at column `starts` into out [b, 3, 3001]; the rest of out is zero.
+def runs(starts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Maximal [i, j) in which the windows follow each other at STEP."""
+    edges = np.flatnonzero(np.diff(starts) != STEP) + 1
+    return list(zip([0, *edges.tolist()], [*edges.tolist(), len(starts)], strict=True))
+
+
+def cut(samples: Tensor, starts: NDArray[np.int64], out: Tensor) -> None:
+    """Windows of samples [3, n] at columns `starts` into out [b, 3, 3001]; the rest of out is zero.
 
     A component that is constant over a window becomes zero there: what demeaning leaves of it is
     rounding noise, which SeisBench divides by eps and turns into signal.
     """
-    for row, start in enumerate(starts):
-        out[row] = data[:, start : start + WINDOW]
+    for i, j in runs(starts):
+        shape, stride = (j - i, 3, WINDOW), (STEP, samples.stride(0), 1)
+        out[i:j] = samples.as_strided(shape, stride, samples.storage_offset() + int(starts[i]))
     out[len(starts) :] = 0
-    suspects = (out[:, :, 0] == out[:, :, WINDOW // 2]) & (out[:, :, 0] == out[:, :, -1])
-    for row, component in np.argwhere(suspects):
-        window = out[row, component]
-        if window[0] != 0 and (window == window[0]).all():
-            window[:] = 0
+    low, high = out.aminmax(dim=-1, keepdim=True)
+    out.masked_fill_(low == high, 0)
 
 
 def normalise(batch: Tensor, preparation: Preparation) -> Tensor:
@@ -69,14 +71,14 @@ def normalise(batch: Tensor, preparation: Preparation) -> Tensor:
     batch = batch - batch.mean(dim=-1, keepdim=True)
     if preparation.detrend:
         batch = _detrend(batch)
-    if preparation.per_component or preparation.norm == "peak":
+    if preparation.peak:
         return batch / (batch.abs().max(dim=-1, keepdim=True)[0] + EPS)
     return batch / (batch.std(dim=-1, keepdim=True) + EPS)
 
 
 def normalise_fast(batch: Tensor, preparation: Preparation) -> Tensor:
     """As `normalise`, within rounding: one norm instead of torch's two-pass deviation."""
-    if preparation.detrend or preparation.per_component or preparation.norm == "peak":
+    if preparation.detrend or preparation.peak:
         return normalise(batch, preparation)
     batch = reorder(batch, preparation)
     batch = batch - batch.mean(dim=-1, keepdim=True)
@@ -104,30 +106,55 @@ def _detrend(batch: Tensor) -> Tensor:
 
 
 class Stack:
-    """The probability curve of one segment, from its windows in order of their start.
+    """The probability curves [phases, n] of a span, from its windows in order of their start.
 
     `avg` is a float32 sum in that order over the count, `max` the largest; both skip the blinded
     edges of each window (SeisBench `stack_windows`). Samples that no window reaches are 0.
     """
 
-    def __init__(self, length: int, phases: int, method: str, blinding: tuple[int, int]) -> None:
-        self._values = np.zeros((phases, length), np.float32)
-        self._count = np.zeros(length, np.float32)
+    def __init__(
+        self, shape: tuple[int, int], method: str, blinding: tuple[int, int], device: torch.device
+    ) -> None:
+        self._values = torch.zeros(shape, device=device)
         self._method = method
-        self._inside = slice(blinding[0], WINDOW - blinding[1])
+        self._blinding = blinding
+        self._starts: list[NDArray[np.int64]] = []
 
-    def add(self, start: int, probabilities: FloatArray) -> None:
-        """One window's probabilities [phases, 3001], at a column of the segment."""
-        here = slice(start + self._inside.start, start + self._inside.stop)
-        values = self._values[:, here]
+    def add(self, starts: NDArray[np.int64], probabilities: Tensor, rows: Sequence[int]) -> None:
+        """Windows' probabilities [>= b, phases of the model, 3001] at columns `starts` [b].
+
+        rows: the model's phase for each of the curves, -1 where it has none: never probable.
+        """
+        before, after = self._blinding
+        for i, j in runs(starts):
+            for first in range(i, min(i + 2, j)):
+                # every second window of a run: they do not overlap, and lie at equal distances
+                inside = probabilities[first:j:2, :, before : WINDOW - after]
+                for curve, row in zip(self._values, rows, strict=True):
+                    if row >= 0:
+                        here = curve.as_strided(
+                            (len(inside), inside.shape[-1]),
+                            (2 * STEP, 1),
+                            curve.storage_offset() + int(starts[first]) + before,
+                        )
+                        self._join(here, inside[:, row])
+        self._starts.append(starts)
+
+    def _join(self, here: Tensor, windows: Tensor) -> None:
         if self._method == "max":
-            np.maximum(values, probabilities[:, self._inside], out=values)
+            torch.maximum(here, windows, out=here)
         else:
-            values += probabilities[:, self._inside]
-            self._count[here] += 1
+            here.add_(windows)
 
-    def curve(self) -> FloatArray:
-        """[phases, length] float32."""
-        if self._method == "avg":
-            np.divide(self._values, self._count, out=self._values, where=self._count > 1)
+    def curves(self) -> Tensor:
+        """float32 [phases, n]."""
+        if self._method == "avg" and self._starts:
+            before, after = self._blinding
+            change = np.zeros(self._values.shape[1] + 1, np.int8)
+            for starts in self._starts:  # no two windows begin, and no two end, at one sample
+                change[starts + before] += 1
+            for starts in self._starts:
+                change[starts + WINDOW - after] -= 1
+            count = torch.from_numpy(np.cumsum(change[:-1], dtype=np.int8))
+            self._values /= count.clamp_(min=1).to(self._values.device)
         return self._values

@@ -18,9 +18,7 @@ from catalog.commits import (
     create_catalog,
     new_attempt,
     read_candidates,
-    read_commits,
     register_candidates,
-    resolve,
     write_plan,
 )
 from catalog.query import Catalog
@@ -175,16 +173,14 @@ def test_a_later_generation_takes_over_its_days_and_no_others(catalogue: Store) 
 
 def test_overlapping_plans_resolve_to_the_smallest_key(catalogue: Store) -> None:
     """Two runs that covered the same day under different shards: it counts once."""
-    for shard in (
-        Shard((A,), DAY, DAY + timedelta(days=1)),
-        Shard((A,), DAY, DAY + timedelta(days=2)),
-    ):
-        assert commit(catalogue, attempt(catalogue, shard))
-    commits = read_commits(catalogue)
-    chosen = resolve(commits)
-    day = StationDay(A, DAY)
-    assert chosen["one", day].key == min(record.key for record in commits)
-    assert Catalog(catalogue.url).sql("SELECT * FROM picks").num_rows == 4
+    records = [
+        attempt(catalogue, Shard((A,), DAY, DAY + timedelta(days=length))) for length in (1, 2)
+    ]
+    assert all(commit(catalogue, record) for record in records)
+    catalog = Catalog(catalogue.url)
+    (row,) = catalog.sql(f"SELECT shard FROM coverage WHERE day = '{DAY}'").to_pylist()
+    assert row["shard"] == min(records, key=lambda record: record.key).shard
+    assert catalog.sql("SELECT * FROM picks").num_rows == 4
 
 
 def test_thresholds_after_the_fact_are_macros(catalogue: Store) -> None:
@@ -221,7 +217,7 @@ def test_a_name_stands_for_one_thing_for_ever(catalogue: Store) -> None:
 def test_other_versions_and_other_plans_are_refused(store: Store) -> None:
     with pytest.raises(CatalogError, match="no catalogue there"):
         check_catalog(store)
-    store.create("tidepick.json", b'{"schema": 1, "semantics": 0}')
+    store.create("tidepick.json", b'{"schema": 2, "semantics": 0}')
     with pytest.raises(CatalogError, match="semantics version 0"):
         create_catalog(store)
     write_plan(store, "run", {"shards": [1]})

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from catalog.errors import Refusal
-from catalog.store import MissingObject, Store, StoreUnavailable, fetch_all, open_store
+from catalog.store import (
+    MissingObject,
+    ObjectChanged,
+    S3Store,
+    Store,
+    StoreUnavailable,
+    fetch_all,
+    open_store,
+)
 
 
 def test_what_is_created_is_fetched_and_listed(store: Store) -> None:
@@ -25,9 +33,44 @@ def test_what_is_created_is_fetched_and_listed(store: Store) -> None:
     assert list(store.list("nothing/")) == []
 
 
+def test_a_listing_is_in_the_order_of_keys_and_folders_are_named(store: Store) -> None:
+    """`-` stands before `/` and `0` after it, also where a folder bears the name."""
+    keys = ["a-/x", "a/b-c", "a/b/deep/x", "a/b0", "a.json", "b/x"]
+    for key in keys:
+        store.create(key, b"")
+    assert [entry.key for entry in store.list()] == sorted(keys)
+    assert [entry.key for entry in store.list("a/b")] == ["a/b-c", "a/b/deep/x", "a/b0"]
+    assert store.folders("") == ["a", "a-", "b"] and store.folders("a/") == ["b"]
+    assert store.folders("nothing/") == []
+
+
+def test_a_listing_of_many_pages_is_whole(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(s3.url("many"))
+    for k in range(7):
+        store.create(f"{k}", b"")
+    page = S3Store._page
+    monkeypatch.setattr(S3Store, "_page", lambda self, which: page(self, {**which, "MaxKeys": 3}))
+    assert [entry.key for entry in store.list()] == list("0123456")
+
+
 def test_a_missing_object_names_its_url(store: Store) -> None:
     with pytest.raises(MissingObject, match=r"nothing/here\.json"):
         store.fetch("nothing/here.json")
+
+
+def test_parts_of_an_object_are_of_one_version(store: Store) -> None:
+    store.create("a", bytes(range(100)))
+    _, etag = store.fetch("a")
+    part = store.fetch_part("a", 10, 20)
+    assert (part.body, part.size, part.etag) == (bytes(range(10, 20)), 100, etag)
+    assert store.fetch_part("a", 90, 200, etag).body == bytes(range(90, 100))
+    with pytest.raises(ObjectChanged, match="/a"):
+        store.fetch_part("a", 0, 10, "another")
+    with pytest.raises(MissingObject):
+        store.fetch_part("b", 0, 10, etag)
+    store.create("empty", b"")
+    nothing = store.fetch_part("empty", 0, 10)
+    assert (nothing.body, nothing.size) == (b"", 0)
 
 
 def test_a_key_is_taken_once_and_the_same_body_again_is_a_success(store: Store) -> None:

@@ -151,7 +151,8 @@ class Trial:
         return open_store(self.url)
 
     def commits(self) -> list[Commit]:
-        return read_commits(self.store())
+        store = self.store()
+        return read_commits(store, [entry.key for entry in store.list("commits/")])
 
     def attempts(self) -> set[str]:
         return {entry.key for entry in self.store().list("picks/")}

@@ -23,11 +23,10 @@ from typing import Any
 
 import s3fs
 
-from catalog.commits import read_commits
 from catalog.schema import Outcome
 from catalog.store import LocalStore, S3Store
 from service.campaign import load_campaign
-from service.plan import outstanding
+from service.outstanding import outstanding, survey
 from service.prepare import prepare
 from workers.picker import Picker
 
@@ -76,11 +75,14 @@ def _become(order: dict[str, Any]) -> None:
 def _run(campaign: Path, retry: frozenset[Outcome]) -> None:
     """What `tidepick run` does, by one picker and without Ray; prints how many commits it won."""
     prepared = prepare(load_campaign(campaign))
-    commits = read_commits(prepared.store)
-    picker = Picker(prepared.assignment)
+    plan, assignment = prepared.plan, prepared.assignment
+    asked = plan, assignment.candidates, prepared.store
+    survey(*asked, plan.months(), retry)
+    picker = Picker(assignment)
     won = 0
-    for work in outstanding(prepared.plan, prepared.assignment.candidates, commits, retry):
+    for work in outstanding(*asked, plan.months(), retry):
         won += len(picker.pick(work).won)
+    survey(*asked, plan.months())
     print(json.dumps({"won": won}))
 
 

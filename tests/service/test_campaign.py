@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.commits import Commit
-from catalog.schema import Outcome, Shard, StationDay, TraceId, days_between
+from catalog.ledger import resolve, tabulate
+from catalog.schema import Outcome, Shard, StationDay, TraceId, days_between, month_of
 from service.campaign import Campaign, load_campaign
 from service.jobs import to_toml
-from service.plan import Plan, cut_shards, outstanding, rectangles, select_traces
+from service.outstanding import cover, rectangles, works
+from service.plan import Plan, select_traces, shard_size
 from workers.picker import StoredCandidate, Work
 
 TRACES = [TraceId("XX", f"S{k:02d}", loc, "HH") for k in range(6) for loc in ("", "00")]
@@ -29,10 +31,11 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 days = st.integers(0, 100).map(lambda n: FIRST + timedelta(days=n))
 ranges = st.tuples(days, days).filter(lambda pair: pair[0] < pair[1])
 floors = st.floats(0, 1, exclude_min=True, exclude_max=True, allow_subnormal=False)
+weights = text.map(lambda path: f"/weights/{path}")
 candidates: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     name=names,
-    weights=text.map(lambda path: f"/weights/{path}"),
+    weights=weights | st.lists(weights, min_size=1, max_size=3),
     P_threshold=floors,
     stacking=st.sampled_from(["avg", "max", None]),
     blinding=st.sampled_from([None, (0, 0), (250, 1250)]),
@@ -99,6 +102,10 @@ def parts(shards: Sequence[Shard]) -> Counter[StationDay]:
     return Counter(day for shard in shards for day in shard.station_days)
 
 
+def plan_of(traces: list[TraceId], span: tuple[date, date], largest: int) -> Plan:
+    return Plan(traces, *span, shard_size(len(traces), *span, largest))
+
+
 trace_sets = st.sets(st.sampled_from(TRACES), min_size=1).map(sorted)
 
 
@@ -107,7 +114,9 @@ def test_shards_hold_every_station_day_once(
     traces: list[TraceId], span: tuple[date, date], largest: int
 ) -> None:
     start, end = span
-    shards = cut_shards(traces, start, end, largest)
+    plan = plan_of(traces, span, largest)
+    shards = list(plan.shards())
+    assert len(shards) == plan.shard_count
     wanted = [StationDay(trace, day) for trace in traces for day in days_between(start, end)]
     assert parts(shards) == Counter(wanted)
     assert all(len(shard.station_days) <= largest for shard in shards)
@@ -121,9 +130,8 @@ def test_shards_do_not_depend_on_the_order_of_the_listing(
 ) -> None:
     """What is cut is a function of campaign and holdings: select_traces sorts."""
     turned = [*traces[turn:], *traces[:turn], *traces]
-    assert select_traces(turned, ["XX.*"]) == traces
-    again = cut_shards(select_traces(turned, ["XX.*"]), *span, largest)
-    assert again == cut_shards(traces, *span, largest)
+    again = plan_of(select_traces(turned, ["XX.*"]), span, largest)
+    assert again == plan_of(traces, span, largest)
 
 
 in_december = st.builds(
@@ -138,12 +146,12 @@ def test_rectangles_hold_their_station_days_once(wanted: set[StationDay]) -> Non
 
 @given(trace_sets, ranges)
 def test_one_rectangle_stays_one(traces: list[TraceId], span: tuple[date, date]) -> None:
-    for shard in cut_shards(traces, *span, 40):
+    for shard in plan_of(traces, span, 40).shards():
         assert rectangles(shard.station_days) == [shard]
 
 
 NAMES = ("a", "b")
-STORED = [StoredCandidate(name, f"sha-{name}", "", "", {}) for name in NAMES]
+STORED = [StoredCandidate(name, f"sha-{name}", (), {}) for name in NAMES]
 SHAS = {candidate.name: candidate.weights_sha256 for candidate in STORED}
 
 
@@ -168,6 +176,14 @@ def committed(work: Work, outcome: Outcome = Outcome.PICKED) -> list[Commit]:
                     "band": day.trace.band,
                     "day": day.day.isoformat(),
                     "outcome": str(outcome),
+                    "detail": "",
+                    "picks": 0,
+                    "seconds": 0.0,
+                    "segments": 0,
+                    "n_components": 0,
+                    "sampling_rate": 0.0,
+                    "saturated": 0,
+                    "flags": 0,
                 }
                 for day in work.shard.station_days
             ],
@@ -177,6 +193,41 @@ def committed(work: Work, outcome: Outcome = Outcome.PICKED) -> list[Commit]:
     ]
 
 
+def outstanding(
+    plan: Plan,
+    candidates: Sequence[StoredCandidate],
+    commits: Sequence[Commit],
+    retry: frozenset[Outcome] = frozenset(),
+) -> list[Work]:
+    """As service.outstanding has it of a store, of commits in any order."""
+    found: list[Work] = []
+    for month in plan.months():
+        of_month = [c for c in commits if c.shard.startswith(month_of(month[0]))]
+        due = cover(plan, candidates, month, resolve(tabulate(of_month))).due(retry)
+        found += works(plan, candidates, month, due)
+    return found
+
+
+def by_definition(
+    plan: Plan, commits: Sequence[Commit], retry: frozenset[Outcome]
+) -> Counter[tuple[str, StationDay, int]]:
+    """Candidate, station-day and generation of all that is to be picked, row by row."""
+    standing: dict[tuple[str, StationDay], tuple[int, str]] = {}
+    for record in sorted(commits, key=lambda c: (-c.generation, c.key)):
+        for row in record.coverage:
+            trace = TraceId(row["network"], row["station"], row["location"], row["band"])
+            day = StationDay(trace, date.fromisoformat(row["day"]))
+            standing.setdefault((record.candidate, day), (record.generation, row["outcome"]))
+    wanted: Counter[tuple[str, StationDay, int]] = Counter()
+    for shard in plan.shards():
+        for name in NAMES:
+            for day in shard.station_days:
+                generation, outcome = standing.get((name, day), (-1, None))
+                if outcome is None or outcome in retry:
+                    wanted[name, day, generation + 1] += 1
+    return wanted
+
+
 def handed_out(works: Sequence[Work]) -> Counter[tuple[str, StationDay]]:
     return Counter(
         (name, day) for work in works for name in work.candidates for day in work.shard.station_days
@@ -184,8 +235,46 @@ def handed_out(works: Sequence[Work]) -> Counter[tuple[str, StationDay]]:
 
 
 campaign_of = st.tuples(trace_sets, ranges, st.integers(1, 40))
+outcomes = st.sampled_from([Outcome.PICKED, Outcome.NO_DATA, Outcome.FAILED])
 
 
+shards = st.builds(
+    lambda traces, first, length: Shard(tuple(traces), first, first + timedelta(days=length)),
+    st.sets(st.sampled_from(TRACES[:3]), min_size=1).map(sorted),
+    st.sampled_from([FIRST, FIRST + timedelta(days=2), date(2024, 1, 1)]),
+    st.integers(1, 4),
+)
+names_of = st.sampled_from([("a",), ("b",), NAMES])
+done = st.tuples(st.builds(Work, shards, names_of, st.integers(0, 1)), outcomes)
+close_by = st.tuples(
+    st.sampled_from([TRACES[:1], TRACES[1:4]]),
+    st.sampled_from([(FIRST, FIRST + timedelta(days=4)), (date(2023, 12, 3), date(2024, 1, 4))]),
+    st.integers(1, 5),
+)
+
+
+@settings(deadline=None)
+@given(close_by, st.lists(done, max_size=8), st.frozensets(outcomes, min_size=1))
+def test_what_is_outstanding_is_what_its_definition_says(
+    campaign: tuple[list[TraceId], tuple[date, date], int],
+    before: list[tuple[Work, Outcome]],
+    retry: frozenset[Outcome],
+) -> None:
+    """Whatever plans have left: the highest generation counts, then the smallest key."""
+    commits = [record for work, outcome in before for record in committed(work, outcome)]
+    commits = list({record.key: record for record in commits}.values())
+    plan = plan_of(*campaign)
+    found = outstanding(plan, STORED, commits, retry)
+    assert by_definition(plan, commits, retry) == Counter(
+        (name, day, work.generation)
+        for work in found
+        for name in work.candidates
+        for day in work.shard.station_days
+    )
+    assert len({(work.shard, work.generation) for work in found}) == len(found)
+
+
+@settings(deadline=None)
 @given(campaign_of, campaign_of, st.sets(st.sampled_from(NAMES), min_size=1), st.data())
 def test_what_is_outstanding_is_the_rest(
     earlier: tuple[list[TraceId], tuple[date, date], int],
@@ -194,7 +283,7 @@ def test_what_is_outstanding_is_the_rest(
     data: st.DataObject,
 ) -> None:
     """After some of another campaign has been committed to the same catalogue, in any order."""
-    before = Plan(cut_shards(earlier[0], *earlier[1], earlier[2]), {})
+    before = plan_of(*earlier)
     picked = [candidate for candidate in STORED if candidate.name in names]
     works = outstanding(before, picked, [])
     chosen = data.draw(st.sets(st.integers(0, len(works) - 1)))
@@ -202,19 +291,20 @@ def test_what_is_outstanding_is_the_rest(
     done = handed_out([works[k] for k in chosen])
     assert max(done.values(), default=1) == 1
 
-    plan = Plan(cut_shards(later[0], *later[1], later[2]), {})
-    wanted = {(c.name, day) for c in STORED for shard in plan.shards for day in shard.station_days}
+    plan = plan_of(*later)
+    wanted = {(c.name, day) for c in STORED for part in plan.shards() for day in part.station_days}
     rest = outstanding(plan, STORED, commits)
     assert handed_out(rest) == Counter(wanted - done.keys())
     assert all(len(work.shard.station_days) <= later[2] for work in rest)
     assert outstanding(plan, STORED, [*commits, *(c for w in rest for c in committed(w))]) == []
 
 
+@settings(deadline=None)
 @given(campaign_of, st.data())
 def test_a_retry_takes_up_its_outcome_alone_and_once(
     campaign: tuple[list[TraceId], tuple[date, date], int], data: st.DataObject
 ) -> None:
-    plan = Plan(cut_shards(campaign[0], *campaign[1], campaign[2]), {})
+    plan = plan_of(*campaign)
     works = outstanding(plan, STORED, [])
     lost = data.draw(st.sets(st.integers(0, len(works) - 1)))
     commits = [

@@ -74,7 +74,7 @@ def write_campaign(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """XX.ONE ten minutes across a leap day's midnight, XX.TWO five minutes of the first day only,
-    XX.SLOW five minutes of it at 50 Hz."""
+    XX.SLOW five minutes of it at 10 Hz."""
     folder = tmp_path_factory.mktemp("cli")
     one, two, slow = (TraceId("XX", station, "", "HH") for station in ("ONE", "TWO", "SLOW"))
     rng = np.random.default_rng(1)
@@ -92,10 +92,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "network": "XX",
             "station": "SLOW",
             "channel": f"HH{component}",
-            "sampling_rate": 50.0,
+            "sampling_rate": 10.0,
             "starttime": UTCDateTime(ns=LEAP_DAY),
         }
-        samples = rng.integers(-999, 999, 15_000).astype(np.int32)
+        samples = rng.integers(-999, 999, 3_000).astype(np.int32)
         Trace(samples, header).write(str(path), format="MSEED")
     return folder
 
@@ -206,13 +206,15 @@ def test_status(ran: Ran, said: Said) -> None:
         assert facts["outcomes"] == {"picked": 3, "no_data": 2, "wrong_rate": 1}
     assert sum(facts["picks"] for facts in status["candidates"].values()) == ran.facts["picks"]
     why = {(reason["candidate"], reason["outcome"]): reason for reason in status["reasons"]}
-    assert why["late", "wrong_rate"]["detail"] == "data at 50 Hz, the model runs at 100 Hz"
+    assert why["late", "wrong_rate"]["detail"] == (
+        "data at 10 Hz; the model runs at 100 Hz, to which 20 to 5000 Hz are resampled"
+    )
     assert why["early", "no_data"]["station_days"] == 2
     (run,) = status["runs"]
     assert (run["run"], run["state"]) == (ran.facts["run"], "complete")
 
     shown = said("status", ran.catalog)
-    assert all(words in shown for words in ("wrong_rate", "data at 50 Hz", "complete", "early"))
+    assert all(words in shown for words in ("wrong_rate", "data at 10 Hz", "complete", "early"))
 
 
 def test_query(ran: Ran, said: Said, tmp_path: Path) -> None:

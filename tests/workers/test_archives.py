@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from catalog.schema import DAY_NS, Flag, TraceId, day_start_ns
 from catalog.store import StoreError, open_store
 from workers.archives import ArchiveConfig, Holding, open_archive
 from workers.archives.files import FilesArchive, glob_pattern
-from workers.archives.objects import Objects
 from workers.decode import BadFormat
 from workers.waveform import assemble, grid_index
 
@@ -213,23 +211,6 @@ def test_globs(glob: str, yes: list[str], no: list[str]) -> None:
     pattern = glob_pattern(glob)
     assert all(pattern.fullmatch(key) for key in yes)
     assert not any(pattern.fullmatch(key) for key in no)
-
-
-def test_decoded_objects_are_kept_up_to_a_limit(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path))
-    for number in range(4):
-        store.create(f"{number}", miniseed(noise(1000, number), 0))
-    objects = Objects(store, limit=9000)  # two of them
-    first, _ = objects.get("0")
-    assert objects.get("0")[0] is first
-    objects.get("1")
-    assert objects.get("0")[0] is first
-    objects.get("2")  # drops 1, the least recently used
-    assert objects.get("0")[0] is first
-    shutil.rmtree(tmp_path)
-    assert objects.get("2")[0] is not None
-    with pytest.raises(StoreError):
-        objects.get("1")
 
 
 def test_an_archive_table_with_a_typo_is_refused() -> None:

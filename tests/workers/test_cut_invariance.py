@@ -81,8 +81,8 @@ def candidates() -> list[Candidate]:
     floors = {"P": 0.1, "S": 0.1}
     good, early = resolve("builtin:synthetic"), resolve("builtin:synthetic_early")
     return [
-        Candidate("fast", good, open_engine("fast", good), floors),
-        Candidate("low", early, open_engine("fast", early), {"P": 0.01, "S": 0.01}),
+        Candidate.of("fast", [good], open_engine("fast"), floors),
+        Candidate.of("low", [early], open_engine("fast"), {"P": 0.01, "S": 0.01}),
     ]
 
 
@@ -166,9 +166,7 @@ def test_real_hours_in_odd_pieces(data: Path) -> None:
         some = []
         for name in ("original", "volpick", "250606-200518_epoch_200"):
             weights = resolve(str(data / "weights" / f"{name}.safetensors"))
-            some.append(
-                Candidate(name, weights, open_engine(engine, weights), {"P": 0.1, "S": 0.1})
-            )
+            some.append(Candidate.of(name, [weights], open_engine(engine), {"P": 0.1, "S": 0.1}))
         at_once = pick_span(archive, trace, start, stop, some)
         edges = [*range(start, stop, 47 * 60 * SECOND), stop]
         pieces = [pick_span(archive, trace, a, b, some) for a, b in pairwise(edges)]

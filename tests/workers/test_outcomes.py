@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId
-from catalog.store import AccessDenied, LocalStore
+from catalog.store import AccessDenied, LocalStore, Part
 from workers.archives import ArchiveConfig, open_archive
 from workers.engines import open_engine
 from workers.pipeline import pick_shard, pick_span
@@ -24,7 +24,7 @@ SECONDS = 600.0
 @pytest.fixture(scope="module")
 def candidate() -> Candidate:
     weights = resolve("builtin:synthetic")
-    return Candidate("c", weights, open_engine("fast", weights), {"P": 0.1, "S": 0.1})
+    return Candidate.of("c", [weights], open_engine("fast"), {"P": 0.1, "S": 0.1})
 
 
 @pytest.fixture(scope="module")
@@ -118,23 +118,37 @@ def test_short_and_dead_days(
     assert result.seconds == pytest.approx(seconds)
 
 
-def test_another_rate_is_an_outcome(tmp_path: Path, candidate: Candidate) -> None:
+@pytest.mark.parametrize(
+    ("rate", "outcome", "flags", "words"),
+    [
+        (40.0, Outcome.PICKED, Flag.RESAMPLED, "data at 40 Hz resampled"),
+        (
+            10.0,
+            Outcome.WRONG_RATE,
+            Flag.OTHER_RATE,
+            "data at 10 Hz; the model runs at 100 Hz, to which 20 to 5000 Hz are resampled",
+        ),
+    ],
+)
+def test_another_rate_is_resampled_or_an_outcome(
+    tmp_path: Path, candidate: Candidate, rate: float, outcome: Outcome, flags: int, words: str
+) -> None:
     from obspy import Stream, Trace, UTCDateTime
 
     header = {
         "network": "XX",
         "station": "OUT",
         "channel": "HHZ",
-        "sampling_rate": 40.0,
+        "sampling_rate": rate,
         "starttime": UTCDateTime(ns=DAY.start_ns),
     }
-    data = np.random.default_rng(0).integers(-100, 100, 40 * 600, dtype=np.int32)
+    data = np.random.default_rng(0).integers(-100, 100, int(rate) * 600, dtype=np.int32)
     path = component(tmp_path, "Z")
     path.parent.mkdir(parents=True)
     Stream([Trace(data, header)]).write(str(path), format="MSEED")
     result = picked(tmp_path, candidate)
-    assert result.outcome is Outcome.WRONG_RATE
-    assert result.detail == "data at 40 Hz, the model runs at 100 Hz"
+    assert (result.outcome, result.detail) == (outcome, words)
+    assert (result.flags, result.sampling_rate) == (flags, rate)
 
 
 def test_a_denied_object_is_not_a_missing_one(
@@ -143,10 +157,10 @@ def test_a_denied_object_is_not_a_missing_one(
     """403 from the store, as S3 gives it; a directory's own permissions do not bind root."""
     write_sds(tmp_path, [recording])
 
-    def refuse(self: LocalStore, key: str) -> tuple[bytes, str]:
+    def refuse(self: LocalStore, key: str, *rest: object) -> Part:
         raise AccessDenied(13, f"access denied: {self.url_of(key)}")
 
-    monkeypatch.setattr(LocalStore, "fetch", refuse)
+    monkeypatch.setattr(LocalStore, "fetch_part", refuse)
     result = picked(tmp_path, candidate)
     assert result.outcome is Outcome.ACCESS_DENIED and "HHE" in result.detail
 

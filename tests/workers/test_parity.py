@@ -34,7 +34,7 @@ FILES = (
 
 def candidate(weights: Weights, engine: str, **changes: Any) -> Candidate:
     values = {"floors": {"P": FLOOR, "S": FLOOR}} | changes
-    return Candidate("c", weights, open_engine(engine, weights), **values)
+    return Candidate.of("c", [weights], open_engine(engine), **values)
 
 
 def ours(folder: Path, stream: obspy.Stream, one: Candidate) -> pd.DataFrame:

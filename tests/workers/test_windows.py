@@ -73,27 +73,30 @@ def test_normalise_is_seisbenchs_to_the_bit(changes: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("method", ["avg", "max"])
 @pytest.mark.parametrize("blinding", [(0, 0), (200, 300)])
-def test_stack_is_seisbenchs_to_the_bit(method: str, blinding: tuple[int, int]) -> None:
+@pytest.mark.parametrize("batches", [1, 3])
+def test_stack_is_seisbenchs_to_the_bit(
+    method: str, blinding: tuple[int, int], batches: int
+) -> None:
     starts = window_starts(17, 17 + 12_345) - 17
     probabilities = np.random.default_rng(2).random((len(starts), 2, WINDOW), np.float32)
-    stack = Stack(12_345, 2, method, blinding)
-    for start, window in zip(starts, probabilities, strict=True):
-        stack.add(int(start), window)
+    stack = Stack((2, 12_345), method, blinding, torch.device("cpu"))
+    for some in np.array_split(np.arange(len(starts)), batches):
+        stack.add(starts[some], torch.from_numpy(probabilities[some]), (0, 1))
     blind = np.ascontiguousarray(probabilities.transpose(0, 2, 1))
     blind[:, : blinding[0]] = np.nan
     blind[:, WINDOW - blinding[1] :] = np.nan
     expected = np.nan_to_num(stack_windows(blind, starts.astype(np.intp), method)).T
-    np.testing.assert_array_equal(stack.curve(), expected)
+    np.testing.assert_array_equal(stack.curves().numpy(), expected)
 
 
 def test_a_constant_component_is_silence() -> None:
     data = np.zeros((3, WINDOW + 10), np.int32)
     data[0] = 123_456_789
     data[1] = np.arange(WINDOW + 10)
-    out = np.full((4, 3, WINDOW), 9, np.float32)
-    cut(data, np.array([0, 10]), out)
+    out = torch.full((4, 3, WINDOW), 9.0)
+    cut(torch.from_numpy(data), np.array([0, 10]), out)
     assert (out[:, 0] == 0).all() and (out[2:] == 0).all()
-    assert (out[1, 1] == np.arange(10, WINDOW + 10)).all()
+    assert torch.equal(out[1, 1], torch.arange(10.0, WINDOW + 10))
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=60))

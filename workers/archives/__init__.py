@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workers.archives.archive import ENDPOINT, Archive, ArchiveConfig, Holding
+from workers.archives.archive import ENDPOINT, Archive, ArchiveConfig, Holding, TooMuch
 from workers.archives.files import FilesArchive
 from workers.archives.sds import SdsArchive
-from workers.archives.zarr import ZarrArchive
+
+
+def _zarr(config: ArchiveConfig) -> Archive:
+    from workers.archives.zarr import ZarrArchive  # half a second, for those who read it
+
+    return ZarrArchive(config)
+
 
 ARCHIVES: dict[str, Callable[[ArchiveConfig], Archive]] = {
     "sds": SdsArchive,
     "files": FilesArchive,
-    "zarr": ZarrArchive,
+    "zarr": _zarr,
 }
 
 
@@ -32,5 +38,6 @@ __all__ = [
     "ArchiveConfig",
     "FilesArchive",
     "Holding",
+    "TooMuch",
     "open_archive",
 ]

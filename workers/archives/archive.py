@@ -17,6 +17,22 @@ ENDPOINT = r"^https?://[^@/\s]+/?$"
 """http(s)://HOST[:PORT]; credentials have no place in it."""
 
 
+MOST_SAMPLES = 36_000_000
+"""Of one reading, all components: a day at 125 Hz and its halo. More are read in shorter spans."""
+
+
+class TooMuch(Exception):
+    """A span holds more samples than one reading may have; ask for a shorter one."""
+
+    def __init__(self, source: str, samples: int) -> None:
+        super().__init__(source, samples)
+        self.source = source
+        self.samples = samples
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.samples} samples in one span, at most {MOST_SAMPLES} are read"
+
+
 class ArchiveConfig(BaseModel):
     """The `[archive]` table of a campaign: which layout, and where."""
 
@@ -70,9 +86,11 @@ class Archive(Protocol):
     """Waveforms of many traces. One instance serves one thread."""
 
     def holdings(self, start: date, end: date) -> Iterator[Holding]:
-        """Station-days of the half-open range [start, end), sorted by trace and day.
+        """Each station-day of the half-open range [start, end) once.
 
-        Raises StoreError where the root cannot be listed; an empty root holds nothing.
+        A trace's days come in order; which trace comes when is the listing's affair, so that no
+        archive need be held in memory whole. Raises StoreError where the root cannot be listed; an
+        empty root holds nothing.
         """
         ...
 
@@ -81,6 +99,7 @@ class Archive(Protocol):
 
         Fragments may reach beyond the span. Nothing found: no fragments. The samples inside the
         span do not depend on where the span begins and ends. Raises AccessDenied and
-        StoreUnavailable, and BadFormat where objects exist and none gave data.
+        StoreUnavailable, BadFormat where objects exist and none gave data, and TooMuch where the
+        span holds more than MOST_SAMPLES.
         """
         ...

@@ -83,19 +83,16 @@ class FilesArchive:
         return self._objects.gather(trace, self._by_trace.get(trace, ()), start_ns, end_ns)
 
     def _look_into(self, key: str) -> dict[str, Any]:
-        body, _ = self.store.fetch(key)
         try:
-            found = extents(body, self.store.url_of(key))
+            found = self._objects.look_into(key)
         except BadFormat as error:
             log.warning("%s", error)
             return {"error": str(error)}
+        for problem in found.detail:
+            log.warning("%s", problem)
         spans: dict[str, tuple[int, int]] = {}
-        for codes, low, high in found:
-            try:
-                trace = str(codes.trace)
-            except ValueError as error:
-                log.warning("%s: channel %s left out: %s", self.store.url_of(key), codes, error)
-                continue
+        for codes, low, high in extents(found):
+            trace = str(codes.trace)
             if codes.component in ALIASES:
                 known = spans.get(trace, (low, high))
                 spans[trace] = min(low, known[0]), max(high, known[1])

@@ -1,22 +1,46 @@
-"""Objects of an archive, decoded once and remembered for a while, gathered into a Reading."""
+"""Objects of an archive, looked into once, read as far as a span needs, gathered into a Reading."""
 
 from __future__ import annotations
 
 import errno
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.schema import Flag, TraceId
-from catalog.store import LocalStore, MissingObject, Store, StoreError
-from workers.decode import BadFormat, Decoded, decode
+from catalog.store import (
+    LocalStore,
+    MissingObject,
+    ObjectChanged,
+    Store,
+    StoreError,
+    StoreUnavailable,
+)
+from workers.archives.archive import MOST_SAMPLES, TooMuch
+from workers.contents import select, unpack_selected
+from workers.decode import BadFormat, Contents, Decoded, extents, look_into
+from workers.decoded import Channel
+from workers.miniseed.body import PIECE
+from workers.miniseed.records import ChannelId
 from workers.waveform import Fragment, Reading, grid_index
 
-CACHE_BYTES = 600_000_000
-"""Of decoded samples; neighbouring days read the same objects for their halo."""
+BODY_BYTES = 64_000_000
+"""Of objects held whole: a noisy day is 50 MB, and the next one is read for its halo too."""
+
+CONTENTS_BYTES = 64_000_000
+"""Of tables of records, and of decoded objects in other formats than miniSEED."""
+
+VERSIONS = 3
+"""Times that an object may change while it is read."""
+
+_T = TypeVar("_T")
+
+MARGIN_NS = 10_000_000_000
+"""Kept around a span of a decoded object: more than a sample."""
 
 SPILL_NS = 3_600_000_000_000
 """How far a day's object may reach over midnight, either way; what lies beyond is left out."""
@@ -34,29 +58,55 @@ class Candidate:
         return self.start_ns - SPILL_NS < end_ns and self.end_ns + SPILL_NS > start_ns
 
 
+class StoredBody:
+    """The bytes of one version of an object in a store; held whole up to PIECE, until released."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store, self._key, self.url = store, key, store.url_of(key)
+        part = store.fetch_part(key, 0, PIECE)
+        self._head, self.size, self.etag = part.body, part.size, part.etag
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return len(self._head)
+
+    def release(self) -> None:
+        """Forget the bytes; what is asked for again is fetched again, of the same version."""
+        self._head = b""
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Raises ObjectChanged, and what a store raises."""
+        stop = min(stop, self.size)
+        if stop <= len(self._head):
+            return memoryview(self._head)[start:stop]
+        part = self._store.fetch_part(self._key, start, stop, self.etag)
+        if len(part.body) != stop - start:
+            raise StoreUnavailable(errno.EIO, f"{self.url}: a short answer")
+        return memoryview(part.body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An object that was looked into: what it holds, or why it holds nothing."""
+
+    body: StoredBody
+    found: Contents | Decoded | BadFormat
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if isinstance(self.found, BadFormat) else self.found.nbytes
+
+
 class Objects:
-    """Decoded objects of one store, the least recently used dropped first."""
+    """Objects of one store. The least recently used lose their bytes first, then what is known."""
 
-    def __init__(self, store: Store, limit: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, store: Store, bodies: int = BODY_BYTES, contents: int = CONTENTS_BYTES
+    ) -> None:
         self.store = store
-        self._limit = limit
-        self._kept: OrderedDict[str, tuple[Decoded | BadFormat, str]] = OrderedDict()
-
-    def get(self, key: str) -> tuple[Decoded | BadFormat, str]:
-        """What an object holds, or why it holds nothing, and its ETag."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        body, etag = self.store.fetch(key)
-        found: Decoded | BadFormat
-        try:
-            found = decode(body, self.store.url_of(key))
-        except BadFormat as error:
-            found = error
-        self._kept[key] = found, etag
-        while len(self._kept) > 1 and self._size() > self._limit:
-            self._kept.popitem(last=False)
-        return found, etag
+        self._limits = bodies, contents
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def gather(
         self, trace: TraceId, candidates: Iterable[Candidate], start_ns: int, end_ns: int
@@ -64,7 +114,8 @@ class Objects:
         """What the candidates hold of a trace inside [start_ns, end_ns).
 
         An object counts for its own span and SPILL_NS around it, so that a sample is found or not
-        whatever span is asked for. Raises BadFormat where objects are bad and none gave data.
+        whatever span is asked for. Raises BadFormat where objects are bad and none gave data, and
+        TooMuch.
         """
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
@@ -74,8 +125,9 @@ class Objects:
         for candidate in candidates:
             if not candidate.may_hold(start_ns, end_ns):
                 continue
+            room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
             try:
-                found, etag = self.get(candidate.key)
+                found, etag = self._read(candidate, trace, start_ns, end_ns, room)
             except MissingObject:
                 continue  # removed since it was listed: the archive does not hold it
             inputs[self.store.url_of(candidate.key)] = etag
@@ -85,27 +137,112 @@ class Objects:
                 flags.append((Flag.SALVAGED, candidate.start_ns, candidate.end_ns))
                 continue
             detail += found.detail
-            low, high = candidate.start_ns - SPILL_NS, candidate.end_ns + SPILL_NS
-            for codes, channel in found.channels.items():
-                if codes.trace != trace:
-                    continue
+            for channel in found.channels.values():
                 flags += channel.flags
-                for whole in channel.fragments:
-                    fragment = clip(whole, low, high)
-                    if fragment is not whole:
-                        detail.append(
-                            f"{self.store.url_of(candidate.key)}: samples of {codes} more than "
-                            "an hour outside of its day were left out"
-                        )
-                    if fragment is not None and overlaps(fragment, start_ns, end_ns):
-                        fragments.append(fragment)
+                fragments += channel.fragments
         if bad and not fragments:
             raise bad[0] if len(bad) == 1 else BadFormat(bad[0].source, "; ".join(detail))
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
         return Reading(fragments, inputs, sorted(set(flags)), list(dict.fromkeys(detail)))
 
-    def _size(self) -> int:
-        return sum(found.nbytes for found, _ in self._kept.values() if isinstance(found, Decoded))
+    def look_into(self, key: str) -> Contents | Decoded:
+        """What an object holds. Nothing is remembered. Raises BadFormat and what a store raises."""
+        return self._settled(
+            key, lambda: look_into(StoredBody(self.store, key), self.store.url_of(key))
+        )
+
+    def _read(
+        self, candidate: Candidate, trace: TraceId, start_ns: int, end_ns: int, room: int
+    ) -> tuple[Decoded | BadFormat, str]:
+        """What one object holds of a trace in a span, and its ETag."""
+
+        def read() -> tuple[Decoded | BadFormat, str]:
+            known = self._look(candidate.key)
+            found = _inside(known, candidate, trace, start_ns, end_ns, room)
+            self._forget()
+            return found, known.body.etag
+
+        return self._settled(candidate.key, read)
+
+    def _settled(self, key: str, read: Callable[[], _T]) -> _T:
+        """What `read` gives of one version of an object, begun again where that has changed."""
+        for _ in range(VERSIONS):
+            try:
+                return read()
+            except ObjectChanged:
+                self._known.pop(key, None)
+        url = self.store.url_of(key)
+        raise StoreUnavailable(errno.ESTALE, f"{url}: changed {VERSIONS} times while it was read")
+
+    def _look(self, key: str) -> _Known:
+        if key in self._known:
+            self._known.move_to_end(key)
+        else:
+            body = StoredBody(self.store, key)
+            found: Contents | Decoded | BadFormat
+            try:
+                found = look_into(body, self.store.url_of(key))
+            except BadFormat as error:
+                found = error
+            if body.size > PIECE or not isinstance(found, Contents):
+                body.release()
+            self._known[key] = _Known(body, found)
+        return self._known[key]
+
+    def _forget(self) -> None:
+        """Down to the limits; the last object read is kept, however large."""
+        bodies, contents = self._limits
+        held = sum(known.body.held for known in self._known.values())
+        known_bytes = sum(known.nbytes for known in self._known.values())
+        for key, known in list(self._known.items())[:-1]:
+            if held > bodies:
+                held -= known.body.held
+                known.body.release()
+            if known_bytes > contents:
+                known_bytes -= known.nbytes
+                del self._known[key]
+
+
+def _inside(
+    known: _Known, candidate: Candidate, trace: TraceId, start_ns: int, end_ns: int, room: int
+) -> Decoded | BadFormat:
+    """The samples of a trace in a span, at most `room` of them, else raises TooMuch."""
+    found = known.found
+    if isinstance(found, BadFormat):
+        return found
+    low, high = candidate.start_ns - SPILL_NS, candidate.end_ns + SPILL_NS
+    beyond = any(
+        codes.trace == trace and (start < low or end > high) for codes, start, end in extents(found)
+    )
+    start_ns, end_ns = max(start_ns, low), min(end_ns, high)
+    if isinstance(found, Contents):
+        stretches = select(known.body, found, trace, start_ns, end_ns)
+        samples = sum(int(found.records.count[stretch.rows].sum()) for stretch in stretches)
+        if samples > room:
+            raise TooMuch(known.body.url, samples)
+        try:
+            found = unpack_selected(known.body, found, trace, stretches)
+        except BadFormat as error:
+            return error
+        clipped = low, high
+    else:
+        clipped = max(low, start_ns - MARGIN_NS), min(high, end_ns + MARGIN_NS)
+    detail = list(found.detail)
+    if beyond:
+        detail.append(
+            f"{known.body.url}: samples more than an hour outside of its day were left out"
+        )
+    channels: dict[ChannelId, Channel] = {}
+    for codes, channel in found.channels.items():
+        if codes.trace == trace:
+            parts = [clip(fragment, *clipped) for fragment in channel.fragments]
+            inside = [part for part in parts if part and overlaps(part, start_ns, end_ns)]
+            channels[codes] = Channel(inside, channel.flags)
+    result = Decoded(channels, detail)
+    samples = sum(len(one.samples) for channel in channels.values() for one in channel.fragments)
+    if samples > room:
+        raise TooMuch(known.body.url, samples)
+    return result
 
 
 def overlaps(fragment: Fragment, start_ns: int, end_ns: int) -> bool:
@@ -127,7 +264,7 @@ def clip(fragment: Fragment, start_ns: int, end_ns: int) -> Fragment | None:
     return replace(
         fragment,
         start=low,
-        samples=fragment.samples[part],
+        samples=fragment.samples[part].copy(),  # not to hold the rest
         valid=None if fragment.valid is None else fragment.valid[part],
         offsets=offsets_within(fragment.offsets, low, high),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import groupby
 
 from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns
 from workers.archives.archive import ArchiveConfig, Holding
@@ -27,17 +28,19 @@ class SdsArchive:
         self._listed: tuple[TraceId, dict[int, dict[date, list[str]]]] | None = None
 
     def holdings(self, start: date, end: date) -> Iterator[Holding]:
-        """One listing for each year of [start, end)."""
+        """One listing for each year of [start, end), a station of which is held in memory."""
         require_root(self.store)
         self._listed = None
-        sizes: dict[tuple[TraceId, date], int] = {}
         for year in range(start.year, (end - timedelta(days=1)).year + 1):
-            for entry in self.store.list(f"{year}/"):
-                parsed = _parse(entry.key)
-                if parsed is not None and start <= parsed[1] < end:
-                    sizes[parsed] = sizes.get(parsed, 0) + entry.size
-        for (trace, day), size in sorted(sizes.items()):
-            yield Holding(trace, day, size)
+            listed = self.store.list(f"{year}/")
+            for _, of_station in groupby(listed, key=lambda entry: entry.key.split("/")[:3]):
+                sizes: dict[tuple[TraceId, date], int] = {}
+                for entry in of_station:
+                    parsed = _parse(entry.key)
+                    if parsed is not None and start <= parsed[1] < end:
+                        sizes[parsed] = sizes.get(parsed, 0) + entry.size
+                for (trace, day), size in sorted(sizes.items()):
+                    yield Holding(trace, day, size)
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         first, last = day_of(start_ns - SPILL_NS), day_of(end_ns + SPILL_NS)

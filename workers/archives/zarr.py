@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import cache, partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from zarr.storage import FsspecStore
 
 from catalog.schema import COMPONENTS, TraceId, day_of, days_between
 from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreUnavailable
-from workers.archives.archive import ArchiveConfig, Holding
+from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
 from workers.archives.objects import offsets_within, require_root
 from workers.decode import BadFormat
 from workers.waveform import Fragment, Reading, grid_index
@@ -73,22 +74,23 @@ class ZarrArchive:
     def holdings(self, start: date, end: date) -> Iterator[Holding]:
         """Station-days that are complete, from one listing of the whole root."""
         require_root(self.store)
-        sizes: dict[tuple[TraceId, date], int] = {}
-        complete: set[tuple[TraceId, date]] = set()
-        for entry in self.store.list():
-            match = _KEY.fullmatch(entry.key)
-            if match is None:
-                continue
-            try:
-                found = TraceId.parse(match["trace"]), date.fromisoformat(match["day"])
-            except ValueError:
-                continue  # not ours
-            if start <= found[1] < end:
-                sizes[found] = sizes.get(found, 0) + entry.size
-                if match["rest"] == MARKER:
-                    complete.add(found)
-        for trace, day in sorted(complete):
-            yield Holding(trace, day, sizes[trace, day])
+        for _, of_trace in groupby(self.store.list(), key=lambda entry: entry.key.split("/")[0]):
+            sizes: dict[tuple[TraceId, date], int] = {}
+            complete: set[tuple[TraceId, date]] = set()
+            for entry in of_trace:
+                match = _KEY.fullmatch(entry.key)
+                if match is None:
+                    continue
+                try:
+                    found = TraceId.parse(match["trace"]), date.fromisoformat(match["day"])
+                except ValueError:
+                    continue  # not ours
+                if start <= found[1] < end:
+                    sizes[found] = sizes.get(found, 0) + entry.size
+                    if match["rest"] == MARKER:
+                        complete.add(found)
+            for trace, day in sorted(complete):
+                yield Holding(trace, day, sizes[trace, day])
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         """Only the chunks that the span needs are fetched."""
@@ -141,8 +143,12 @@ def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list
     high = min(grid_index(end_ns, rate) + 1, first + stored.shape[1])
     if low >= high:
         return []
+    if (samples := stored.shape[0] * (high - low)) > MOST_SAMPLES:
+        raise TooMuch(url, samples)
     span = slice(low - first, high - first)
-    data: NDArray[Any] = np.asarray(stored[:, span])
+    data = np.empty((stored.shape[0], high - low), stored.dtype)
+    for row in range(len(data)):  # zarr holds what it reads three times over
+        data[row] = stored[row, span]
     mask = np.ones(data.shape, bool)
     if arrays.attrs["samples"] != [stored.shape[1]] * len(COMPONENTS):
         mask = np.asarray(_array(arrays, "mask")[:, span])

@@ -7,10 +7,12 @@ grid are the same however the data are cut.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.miniseed.body import Body, pieces
 from workers.miniseed.records import NS, Records, duration_ns
 from workers.waveform import grid_index, grid_time, same_rate
 
@@ -30,21 +32,33 @@ def in_time(records: Records, rows: Rows) -> Rows:
     return rows[np.lexsort((rows, records.count[rows], records.start[rows]))]
 
 
-def distinct(body: bytes, records: Records, rows: Rows) -> Rows:
+def distinct(body: Body, records: Records, rows: Rows) -> Rows:
     """Rows in time, without records that equal another but for the sequence number."""
     rows = in_time(records, rows)
     start, count = records.start[rows], records.count[rows]
     twin = np.append(False, (start[1:] == start[:-1]) & (count[1:] == count[:-1]))
     if not twin.any():
         return rows
-    seen: set[tuple[int, int, bytes]] = set()
-    keep = np.ones(len(rows), bool)
-    for index in np.flatnonzero(twin | np.append(twin[1:], False)):
-        at, length = records.at[rows[index]], records.length[rows[index]]
-        identity = (int(start[index]), int(count[index]), body[at + 8 : at + length])
-        keep[index] = identity not in seen
-        seen.add(identity)
-    return rows[keep]
+    twins = np.flatnonzero(twin | np.append(twin[1:], False))
+    prints = _fingerprints(body, records, rows[twins])
+    order = np.lexsort((twins, prints, count[twins], start[twins]))
+    ordered = [values[order] for values in (prints, count[twins], start[twins])]
+    again = np.append(False, np.all([v[1:] == v[:-1] for v in ordered], axis=0))
+    return np.delete(rows, twins[order[again]])
+
+
+def _fingerprints(body: Body, records: Records, rows: Rows) -> NDArray[np.uint64]:
+    """64 bits for each record's bytes but its sequence number."""
+    prints = np.zeros(len(rows), np.uint64)
+    order = np.argsort(records.at[rows], kind="stable")
+    at, length = records.at[rows[order]], records.length[rows[order]]
+    for part, base, view in pieces(body, at, length):
+        begins, ends = (at[part] - base + 8).tolist(), (at[part] - base + length[part]).tolist()
+        prints[order[part]] = [
+            int.from_bytes(blake2b(view[a:b], digest_size=8).digest())
+            for a, b in zip(begins, ends, strict=True)
+        ]
+    return prints
 
 
 def chain(records: Records, rows: Rows) -> list[Rows]:
@@ -96,3 +110,16 @@ def offsets(
     first = grid_index(int(records.start[rows[0]]), rate)
     on_grid = grid_time(first, rate) + duration_ns(before, rate)
     return first + before, records.start[rows] - on_grid
+
+
+def inside(
+    records: Records, rows: Rows, index: NDArray[np.int64], start_ns: int, end_ns: int
+) -> slice:
+    """Which rows of a chain, whose first samples stand at `index`, reach into [start_ns, end_ns).
+
+    A sample more on either side, as the grid sample of a record may lie beyond its own time.
+    """
+    rate = snap(float(records.rate[rows[0]]))
+    low, high = grid_index(start_ns, rate) - 1, grid_index(end_ns, rate) + 1
+    first = int(np.searchsorted(index + records.count[rows], low, side="right"))
+    return slice(first, max(first, int(np.searchsorted(index, high, side="left"))))

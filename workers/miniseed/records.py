@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,22 @@ STEIM = (10, 11)
 KINDS = {"i": (1, 3, 10, 11, 16, 30, 32), "f": (4, 12, 13, 14), "d": (5,)}
 """Encodings that libmseed unpacks to int32, float32 (12-14: GEOSCOPE) and float64."""
 SAMPLE_KINDS = {encoding: kind for kind, encodings in KINDS.items() for encoding in encodings}
+
+
+COLUMNS = {
+    "at": np.int64,
+    "length": np.int32,
+    "channel": np.int32,
+    "start": np.int64,
+    "count": np.int32,
+    "rate": np.float64,
+    "encoding": np.int16,
+    "last": np.int32,
+}
+"""Of a table of records: an object of two gigabytes has four million, so every byte counts."""
+
+Columns = dict[str, NDArray[Any]]
+"""A part of a table of records, by the names of COLUMNS."""
 
 
 class ChannelId(NamedTuple):
@@ -52,13 +68,13 @@ class Records:
     """
 
     at: NDArray[np.int64]
-    length: NDArray[np.int64]
-    channel: NDArray[np.int64]
+    length: NDArray[np.int32]
+    channel: NDArray[np.int32]
     start: NDArray[np.int64]
-    count: NDArray[np.int64]
+    count: NDArray[np.int32]
     rate: NDArray[np.float64]
-    encoding: NDArray[np.int64]
-    last: NDArray[np.int64]
+    encoding: NDArray[np.int16]
+    last: NDArray[np.int32]
     channels: list[ChannelId]
     junk: list[tuple[int, int, int]]
     truncated: bool
@@ -66,14 +82,20 @@ class Records:
     def __len__(self) -> int:
         return len(self.at)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the table takes."""
+        return sum(getattr(self, name).nbytes for name in COLUMNS)
+
     def end(self, row: int) -> int:
         """ns at which the sample after a record's last is due."""
         samples = self.count[row] if self.rate[row] > 0 else 0
         return int(self.start[row]) + round(int(samples) * NS / max(float(self.rate[row]), 1e-9))
 
 
-def duration_ns(count: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
+def duration_ns(count: NDArray[np.signedinteger[Any]], rate: float) -> NDArray[np.int64]:
     """Time that samples take; exact where the sampling interval is whole nanoseconds."""
     interval = NS / rate
     whole = round(interval)
+    count = count.astype(np.int64)
     return count * whole if interval == whole else np.rint(count * interval).astype(np.int64)

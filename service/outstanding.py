@@ -1,0 +1,172 @@
+"""What is left of a plan, month by month: memory is one month of the network, however long it runs.
+
+A shard lies inside a calendar month, and so do the commits that speak for it; no month needs
+another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from catalog.ledger import list_months, read_month, summarise
+from catalog.schema import EPOCH, Outcome, Shard, StationDay, TraceId, month_of
+from catalog.store import Store
+from service.plan import Plan, Span
+from workers.picker import StoredCandidate, Work
+
+OUTCOMES = tuple(Outcome)
+REASONS = 20
+"""The most frequent reasons of failure that are kept of a month."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """One month of a plan beside its ledger; arrays [candidate, trace, day].
+
+    generation: of the commit that speaks for a station-day, -1 where none does.
+    outcome: its place in OUTCOMES. failures: why station-days failed, and how many.
+    """
+
+    generation: NDArray[np.int32]
+    outcome: NDArray[np.int8]
+    failures: Counter[str]
+
+    def due(self, retry: frozenset[Outcome]) -> NDArray[np.int32]:
+        """The generation that is to be written, -1 where nothing is to be done."""
+        again = np.isin(self.outcome, [OUTCOMES.index(outcome) for outcome in retry])
+        due = np.where(again, self.generation + 1, -1).astype(np.int32)
+        due[self.generation < 0] = 0
+        return due
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """One month of a plan, counted. due: station-days x candidates that are to be picked."""
+
+    due: int
+    outcomes: Counter[str]
+    failures: Counter[str]
+
+
+def survey(
+    plan: Plan,
+    candidates: Sequence[StoredCandidate],
+    store: Store,
+    months: Iterable[Span],
+    retry: frozenset[Outcome] = frozenset(),
+) -> dict[Span, Census]:
+    """What stands of some months of a plan; leaves a summary of each in the ledger."""
+    found = {}
+    spans = list(months)
+    listings = list_months(store, [month_of(first) for first, _ in spans])
+    for span, listing in zip(spans, listings, strict=True):
+        covered = cover(plan, candidates, span, summarise(store, listing))
+        standing = covered.outcome[covered.generation >= 0]
+        counts = np.bincount(standing, minlength=len(OUTCOMES)).tolist()
+        found[span] = Census(
+            due=int(np.count_nonzero(covered.due(retry) >= 0)),
+            outcomes=Counter({str(o): n for o, n in zip(OUTCOMES, counts, strict=True) if n}),
+            failures=covered.failures,
+        )
+    return found
+
+
+def outstanding(
+    plan: Plan,
+    candidates: Sequence[StoredCandidate],
+    store: Store,
+    months: Iterable[Span],
+    retry: frozenset[Outcome] = frozenset(),
+) -> Iterator[Work]:
+    """What of some months no commit speaks for yet, or only with an outcome to be retried.
+
+    A month's ledger is read when its turn comes.
+    """
+    for span in months:
+        (listing,) = list_months(store, [month_of(span[0])])
+        covered = cover(plan, candidates, span, read_month(store, listing))
+        yield from works(plan, candidates, span, covered.due(retry))
+
+
+def cover(
+    plan: Plan, candidates: Sequence[StoredCandidate], month: Span, rows: pa.Table
+) -> Covered:
+    """Lay the standing rows of a month's ledger (LEDGER_SCHEMA) over the plan."""
+    first, last = month
+    shape = len(candidates), len(plan.traces), (last - first).days
+    codes = ("network", "station", "location", "band")
+    rows = rows.select(
+        [*codes, "candidate", "day", "outcome", "generation", "detail", "standing"]
+    ).filter(pc.field("standing"))
+    names = pc.binary_join_element_wise(*(rows[code].cast(pa.string()) for code in codes), ".")
+    trace = _places(names, [str(trace) for trace in plan.traces])
+    candidate = _places(rows["candidate"], [candidate.name for candidate in candidates])
+    day = rows["day"].cast(pa.int32()).to_numpy() - (first - EPOCH).days
+    planned = (trace >= 0) & (candidate >= 0) & (day >= 0) & (day < shape[2])
+    cell = candidate[planned], trace[planned], day[planned]
+
+    generation, outcome = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
+    generation[cell] = rows["generation"].to_numpy()[planned]
+    outcome[cell] = _places(rows["outcome"], list(OUTCOMES))[planned]
+    failed = rows.filter(pa.array(planned)).filter(pc.field("outcome") == Outcome.FAILED)
+    counted = pc.value_counts(failed["detail"].cast(pa.string())).to_pylist()
+    failures = Counter({reason["values"]: reason["counts"] for reason in counted})
+    return Covered(generation, outcome, Counter(dict(failures.most_common(REASONS))))
+
+
+def works(
+    plan: Plan, candidates: Sequence[StoredCandidate], month: Span, due: NDArray[np.int32]
+) -> Iterator[Work]:
+    """One month's work. due: as `Covered.due`.
+
+    A shard that is partly covered (by another plan of the same catalogue) is narrowed to its rest.
+    """
+    for block in plan.blocks(month):
+        wanted = due[:, *block]
+        if wanted.max() < 0:
+            continue
+        shard = plan.shard(month, block)
+        work: dict[tuple[Shard, int], list[str]] = defaultdict(list)
+        for candidate, own in zip(candidates, wanted, strict=True):
+            for generation in np.unique(own[own >= 0]).tolist():
+                chosen = own == generation
+                for part in [shard] if chosen.all() else rectangles(_days(shard, chosen)):
+                    work[part, generation].append(candidate.name)
+        for (part, generation), names in work.items():
+            yield Work(part, tuple(names), generation)
+
+
+def rectangles(days: Iterable[StationDay]) -> list[Shard]:
+    """The fewest simple shards over some station-days of one month: traces of equal ranges."""
+    ranges: dict[Span, list[TraceId]] = defaultdict(list)
+    by_trace: dict[TraceId, list[date]] = defaultdict(list)
+    for station_day in sorted(days):
+        by_trace[station_day.trace].append(station_day.day)
+    for trace, dates in by_trace.items():
+        first = previous = dates[0]
+        for day in [*dates[1:], None]:
+            if day is None or day != previous + timedelta(days=1):
+                ranges[first, previous + timedelta(days=1)].append(trace)
+                first = day or first
+            previous = day or previous
+    return [Shard(tuple(traces), first, stop) for (first, stop), traces in ranges.items()]
+
+
+def _days(shard: Shard, chosen: NDArray[np.bool_]) -> list[StationDay]:
+    days = shard.days
+    return [StationDay(shard.traces[t], days[d]) for t, d in np.argwhere(chosen).tolist()]
+
+
+def _places(values: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int32]:
+    """Where each value stands in a list, -1 where it does not."""
+    found = pc.index_in(values.cast(pa.string()), pa.array(known, pa.string()))
+    places: NDArray[np.int32] = found.fill_null(-1).to_numpy()
+    return places

@@ -1,0 +1,131 @@
+"""Where the time of picking goes, by stage, in a pass of its own: one process, one thing at a time.
+
+Functions are hooked for as long as the pass lasts, and the device is waited for at every hook, so
+that its work counts where it is asked for. That costs time: throughput is measured without.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import workers.pipeline
+import workers.span
+import workers.tensors
+from catalog.schema import StationDay
+from workers.archives import Archive
+from workers.compiled import CompiledEngine
+from workers.device import synchronise
+from workers.pipeline import pick_readings, read_span
+from workers.span import Candidate, Span
+from workers.tensors import Eager, Folded
+from workers.windows import Stack
+
+READ, ASSEMBLE, COPY = "read + decode", "assemble", "copy to device"
+WINDOWS, FORWARD, STACK = "windows + normalise", "forward", "stack"
+PEAKS, ROWS, REST = "peaks", "rows", "rest"
+STAGES = (READ, ASSEMBLE, COPY, WINDOWS, FORWARD, STACK, PEAKS, ROWS, REST)
+
+
+class Hook(NamedTuple):
+    """All that `owner.name` does belongs to a stage, but for what is hooked inside it."""
+
+    owner: Any  # a module, a class or an object
+    name: str
+    stage: str
+
+
+class Clock:
+    """Seconds by stage, of one thread. A stage inside another counts for itself alone."""
+
+    def __init__(self, device: str) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._device = device
+        self._inside: list[float] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._inside.append(0.0)
+        begun = self._now()
+        try:
+            yield
+        finally:
+            spent = self._now() - begun
+            self.seconds[name] += spent - self._inside.pop()
+            if self._inside:
+                self._inside[-1] += spent
+
+    @contextmanager
+    def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for owner, name, stage in hooks:
+                stack.enter_context(
+                    patch.object(owner, name, self._timed(getattr(owner, name), stage))
+                )
+            yield
+
+    def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            with self.stage(stage):
+                return function(*arguments, **options)
+
+        return call
+
+    def _now(self) -> float:
+        synchronise(self._device)
+        return time.perf_counter()
+
+
+def stage_seconds(
+    archive: Archive, days: Sequence[StationDay], candidate: Candidate, device: str
+) -> dict[str, float]:
+    """Seconds a station-day in each of STAGES, the first station-days being picked once before."""
+    clock = Clock(device)
+    kernel = candidate.engine if isinstance(candidate.engine, CompiledEngine) else None
+    together = candidate.engine.together
+    _pick(archive, days[:together], candidate, Clock(device))
+    before = kernel.seconds.copy() if kernel else None
+    with clock.hooked(_hooks(candidate)):
+        for begin in range(0, len(days), together):
+            _pick(archive, days[begin : begin + together], candidate, clock)
+    if kernel is not None and before is not None:
+        # one call does it all, on samples that are where they are, and says what its parts took
+        spent = kernel.seconds - before
+        whole = clock.seconds.pop(COPY)
+        for name, part in zip((WINDOWS, FORWARD, STACK), spent / spent.sum(), strict=True):
+            clock.seconds[name] += whole * float(part)
+    return {name: clock.seconds.get(name, 0.0) / len(days) for name in STAGES}
+
+
+def _pick(archive: Archive, days: Sequence[StationDay], candidate: Candidate, clock: Clock) -> None:
+    spans = [(day.trace, day.start_ns, day.end_ns) for day in days]
+    with clock.stage(READ):
+        readings = [read_span(archive, *span, [candidate]) for span in spans]
+    with clock.stage(REST):
+        pick_readings(
+            [(read, *span) for read, span in zip(readings, spans, strict=True)], [candidate]
+        )
+
+
+def _hooks(candidate: Candidate) -> list[Hook]:
+    """An engine of torch cuts, normalises, runs and stacks; what else it does is the copying."""
+    arithmetic = [
+        Hook(kind, name, stage)
+        for kind in (Eager, Folded)
+        for name, stage in (("normalise", WINDOWS), ("probabilities", FORWARD))
+    ]
+    return [
+        *arithmetic,
+        Hook(Span, "of", ASSEMBLE),
+        Hook(workers.pipeline, "filtered", ASSEMBLE),
+        Hook(candidate.engine, "curves", COPY),
+        Hook(workers.tensors, "cut", WINDOWS),
+        Hook(Stack, "add", STACK),
+        Hook(Stack, "curves", STACK),
+        *(Hook(workers.span, name, PEAKS) for name in ("above", "find_peaks", "saturation")),
+        Hook(workers.span, "rows", ROWS),
+    ]

@@ -1,0 +1,137 @@
+"""A day with too many samples for one reading is picked in parts, and nobody can tell."""
+
+from collections.abc import Iterator
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId
+from workers import parts as parting
+from workers.archives import Archive, ArchiveConfig, TooMuch, open_archive
+from workers.archives import objects as gathering
+from workers.archives import zarr as stored
+from workers.engines import open_engine
+from workers.ingest import ingest
+from workers.parts import Part, ahead, in_parts, joined
+from workers.pipeline import StationDayPicked, pick_shard
+from workers.span import Candidate, Picked
+from workers.synthetic import network_days, station_day, write_sds
+from workers.tensors import Eager, TensorEngine
+from workers.waveform import Reading
+from workers.weights import resolve
+
+TRACE = TraceId("XX", "PART", "", "HH")
+DAY = StationDay(TRACE, date(2024, 3, 1))
+NEXT = date(2024, 3, 2)
+MINUTE = 60 * 10**9
+NOON = DAY.start_ns + 12 * 60 * MINUTE
+GAPS_S = ((500.0, 504.0), (1100.0, 1130.0))
+
+
+@pytest.fixture(scope="module")
+def sds(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Forty minutes around noon, with gaps and a component that is dead before it."""
+    root = tmp_path_factory.mktemp("parts")
+    rng = np.random.default_rng(4)
+    begin = NOON - 20 * MINUTE
+    (recording,) = network_days([TRACE], begin, 2400.0, 100.0, rng, gaps={TRACE: GAPS_S})
+    recording.data[2, : 20 * 60 * 100] = 7
+    write_sds(root, [recording])
+    return str(root)
+
+
+@pytest.fixture(scope="module")
+def candidate() -> Candidate:
+    weights = resolve("builtin:synthetic")
+    return Candidate.of("c", [weights], open_engine("fast"), {"P": 0.05, "S": 0.05})
+
+
+def picked(archive: Archive, candidate: Candidate) -> StationDayPicked:
+    (done,) = pick_shard(archive, Shard((TRACE,), DAY.day, NEXT), [candidate])
+    return done
+
+
+@pytest.mark.parametrize("kind", ["sds", "zarr"])
+def test_a_day_in_parts_is_the_day(
+    kind: str, sds: str, candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = open_archive(ArchiveConfig(kind="sds", root=sds))
+    if kind == "zarr":
+        zarr = ArchiveConfig(kind="zarr", root=str(tmp_path))
+        assert [w.state for w in ingest(archive, zarr.store(), DAY.day, NEXT)] == ["written"]
+        archive = open_archive(zarr)
+    whole = picked(archive, candidate)
+    for module in (gathering, stored):
+        monkeypatch.setattr(module, "MOST_SAMPLES", 900 * 100 * 3)
+    with pytest.raises(TooMuch):
+        archive.read(TRACE, DAY.start_ns, DAY.end_ns)
+    parts = picked(archive, candidate)
+    one, other = whole.picked["c"], parts.picked["c"]
+    assert other.picks.equals(one.picks) and one.picks.num_rows > 50
+    assert parts.inputs == whole.inputs
+    for name in ("outcome", "segments", "n_components", "sampling_rate", "saturated", "flags"):
+        assert getattr(other, name) == getattr(one, name), name
+    assert other.seconds == pytest.approx(one.seconds)
+    assert one.segments == 3 and not one.flags & Flag.DEAD_COMPONENT
+
+
+def test_what_never_fits_fails_and_says_how_much_there_was() -> None:
+    def read(start_ns: int, end_ns: int) -> Reading | Picked:
+        raise TooMuch("object", 10**9)
+
+    parts = list(in_parts(read, DAY.start_ns, DAY.end_ns))
+    assert all(a.end_ns == b.start_ns for a, b in pairwise(parts))
+    assert (parts[0].start_ns, parts[-1].end_ns) == (DAY.start_ns, DAY.end_ns)
+    assert {part.end_ns - part.start_ns <= parting.SHORTEST_NS for part in parts} == {True}
+    reasons = [part.read for part in parts if isinstance(part.read, Picked)]
+    whole = joined(reasons, [part.goes_on for part in parts])
+    assert whole.outcome == Outcome.FAILED
+    assert whole.detail.startswith("object: 1000000000 samples in one span")
+
+
+def test_a_part_that_is_refused_refuses_the_day() -> None:
+    outcomes = (Outcome.PICKED, Outcome.ACCESS_DENIED, Outcome.NO_DATA)
+    assert joined([Picked(o) for o in outcomes], [False] * 3).outcome == Outcome.ACCESS_DENIED
+    assert joined([Picked(o) for o in outcomes[::2]], [False] * 2).outcome == Outcome.PICKED
+    assert set(parting.PRECEDENCE) == set(Outcome)
+
+
+def test_one_list_ahead_and_an_error_where_it_happened() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[Part]:
+        for k in range(4):
+            made.append(k)
+            yield Part(k, k + 1, Picked(Outcome.NO_DATA))
+        raise OSError("broken")
+
+    coming = ahead(items(), 2)
+    assert [part.start_ns for part in next(coming)] == [0, 1]
+    assert set(made) <= {0, 1, 2, 3} and [part.start_ns for part in next(coming)] == [2, 3]
+    with pytest.raises(OSError, match="broken"):
+        next(coming)
+
+
+def test_station_days_that_share_batches_give_the_same_rows(tmp_path: Path) -> None:
+    """One station-day of three has no data, one another length: batches of 64 mix the others."""
+    rng = np.random.default_rng(4)
+    day = StationDay(TraceId("XX", "ONE", "", "HH"), date(2024, 3, 1))
+    stations = ("ONE", "THREE", "TWO")
+    traces = tuple(TraceId("XX", station, "", "HH") for station in stations)
+    for trace, seconds in zip(traces, (900.0, 0.0, 700.0), strict=True):
+        if seconds:
+            write_sds(tmp_path, [station_day(trace, day.start_ns + 10**9, seconds, 60.0, rng)])
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    shard = Shard(traces, date(2024, 3, 1), date(2024, 3, 2))
+    rows = []
+    for together in (1, 2, 3):
+        engine = TensorEngine(Eager(), "cpu", 64, together)
+        one = Candidate.of("c", [resolve("builtin:synthetic")], engine, {"P": 0.1, "S": 0.1})
+        days = list(pick_shard(archive, shard, [one]))
+        assert [d.picked["c"].outcome for d in days] == ["picked", "no_data", "picked"]
+        rows.append([d.picked["c"].picks.to_pylist() for d in days])
+    assert min(len(rows[0][0]), len(rows[0][2])) > 10
+    assert rows[0] == rows[1] == rows[2]

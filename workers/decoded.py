@@ -1,0 +1,66 @@
+"""What decoding an object gives: fragments and flags per channel, or why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.miniseed.records import ChannelId
+from workers.waveform import Fragment, Samples
+
+
+class BadFormat(Exception):
+    """An object that holds no readable waveform; names it, and what its first bytes look like."""
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(source, why)
+        self.source = source
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel of one object. flags: (bit of `Flag`, start ns, end ns), half-open."""
+
+    fragments: Sequence[Fragment]
+    flags: Sequence[tuple[int, int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one object holds of a span. detail: problems met, in words."""
+
+    channels: Mapping[ChannelId, Channel]
+    detail: Sequence[str] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the samples take."""
+        return sum(
+            fragment.samples.nbytes + fragment.offsets.nbytes
+            for channel in self.channels.values()
+            for fragment in channel.fragments
+        )
+
+
+def masked(
+    component: str,
+    rate: float,
+    start: int,
+    samples: Samples,
+    offsets: NDArray[np.int64],
+    valid: NDArray[np.bool_] | None,
+) -> Fragment:
+    """A fragment whose NaN and Inf are masked and zeroed."""
+    if samples.dtype == np.float32:
+        finite = np.isfinite(samples)
+        if not finite.all():
+            samples = np.where(finite, samples, np.float32(0))
+            valid = finite if valid is None else valid & finite
+    return Fragment(component, rate, start, samples, offsets, valid)
