@@ -219,6 +219,7 @@ def _anchored(campaign: Campaign, base: Path) -> Campaign:
     if isinstance(select.stations, str):
         listed = read_stations(Path(anchor(select.stations)))
         select = select.model_copy(update={"stations": listed})
+
     def anchor_weights(name: str) -> str:
         return name if re.match(r"(builtin|seisbench):", name) else anchor(name)
 

@@ -365,9 +365,9 @@ def _ingest(options: argparse.Namespace, out: Console) -> int:
 
 def _bench(options: argparse.Namespace, out: Console) -> int:
     from catalog.errors import Refusal
-    from service.bench import bench, bench_compute, cores
-    from service.bench_report import bench_tables, parity_table
-    from service.parity import parity
+    from service.bench.parity import parity
+    from service.bench.report import bench_tables, parity_table
+    from service.bench.speed import bench, bench_compute, cores
     from workers.device import device_at_hand
 
     device = options.device or device_at_hand()

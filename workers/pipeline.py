@@ -20,7 +20,7 @@ from catalog.store import AccessDenied
 from workers.archives import Archive
 from workers.decode import BadFormat
 from workers.filtering import filtered
-from workers.parts import Part, ahead, in_parts, joined
+from workers.parts import Gathered, Part, ahead, in_parts, joined
 from workers.recipe import Curve
 from workers.resampling import reach_s
 from workers.span import Candidate, Picked, Span, halo
@@ -31,8 +31,15 @@ def pick_span(
     archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
 ) -> dict[str, Picked]:
     """Picks of every candidate in [start_ns, end_ns), by name. Raises what the archive raises."""
+    return pick_gathered([gather(archive, trace, start_ns, end_ns, candidates)], candidates)[0]
+
+
+def gather(
+    archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
+) -> Gathered:
+    """A span with all that picking it needs. Raises what the archive raises."""
     reading = read_span(archive, trace, start_ns, end_ns, candidates)
-    return pick_readings([(reading, trace, start_ns, end_ns)], candidates)[0]
+    return Gathered.of(reading, trace, start_ns, end_ns, {c.rate for c in candidates})
 
 
 def read_span(
@@ -43,14 +50,14 @@ def read_span(
     return archive.read(trace, start_ns - margin, end_ns + margin)
 
 
-def pick_readings(
-    read: Sequence[tuple[Reading, TraceId, int, int]], candidates: Sequence[Candidate]
+def pick_gathered(
+    gathered: Sequence[Gathered], candidates: Sequence[Candidate]
 ) -> list[dict[str, Picked]]:
-    """As `pick_span`, of several spans (what was read, trace, start, end), which share batches."""
-    result: list[dict[str, Picked]] = [{} for _ in read]
+    """Picks of every candidate by name, of several spans, which share batches."""
+    result: list[dict[str, Picked]] = [{} for _ in gathered]
     for rate, at_rate in groupby(sorted(candidates, key=lambda c: c.rate), key=lambda c: c.rate):
         alike = list(at_rate)
-        spans = [Span.of(*one, rate) for one in read]
+        spans = [each.spans[rate] for each in gathered]
         refused = [span.refusal() for span in spans]
         for group in sharing_windows(alike):
             ready = [span for span, why in zip(spans, refused, strict=True) if why is None]
@@ -117,9 +124,9 @@ def pick_shard(
     reading may have is read and picked in parts.
     """
 
-    def read(trace: TraceId, start_ns: int, end_ns: int) -> Reading | Picked:
+    def read(trace: TraceId, start_ns: int, end_ns: int) -> Gathered | Picked:
         try:
-            return read_span(archive, trace, start_ns, end_ns, candidates)
+            return gather(archive, trace, start_ns, end_ns, candidates)
         except AccessDenied as error:
             return Picked(Outcome.ACCESS_DENIED, error.strerror or str(error))
         except BadFormat as error:
@@ -136,7 +143,7 @@ def pick_shard(
     for day, part, found in _picked(parts, candidates):
         picked.append(found)
         goes_on.append(part.goes_on)
-        if isinstance(part.read, Reading):
+        if isinstance(part.read, Gathered):
             inputs |= part.read.inputs
         if part.end_ns == day.end_ns:
             whole = {c.name: joined([each[c.name] for each in picked], goes_on) for c in candidates}
@@ -149,14 +156,10 @@ def _picked(
 ) -> Iterator[tuple[StationDay, Part, Mapping[str, Picked]]]:
     """Each part with its picks by candidate: as many parts in a call as suit the engine."""
     for group in ahead(parts, max(candidate.engine.together for candidate in candidates)):
-        read = [
-            (part.read, day.trace, part.start_ns, part.end_ns)
-            for day, part in group
-            if isinstance(part.read, Reading)
-        ]
-        found = iter(pick_readings(read, candidates))
+        ready = [part.read for _, part in group if isinstance(part.read, Gathered)]
+        found = iter(pick_gathered(ready, candidates))
         for day, part in group:
-            if isinstance(part.read, Reading):
+            if isinstance(part.read, Gathered):
                 yield day, part, next(found)
             else:
                 yield day, part, dict.fromkeys((c.name for c in candidates), part.read)

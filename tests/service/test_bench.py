@@ -22,11 +22,11 @@ from torch import Tensor
 
 import workers.tensors
 from catalog.schema import StationDay, TraceId
-from service.bench import BREAK_EVEN, KINDS, RAY_UNITS, bench, bench_compute, gpu_share
-from service.bench_report import bench_tables
+from service.bench.parity import SAME_PICK_S, Pair, Tally, compare, spread
+from service.bench.report import bench_tables
+from service.bench.speed import BREAK_EVEN, KINDS, RAY_UNITS, bench, bench_compute, gpu_share
+from service.bench.stages import COPY, FORWARD, READ, STAGES, WINDOWS, stage_seconds
 from service.cli import main
-from service.parity import SAME_PICK_S, Pair, Tally, compare, spread
-from service.stages import COPY, FORWARD, READ, STAGES, WINDOWS, stage_seconds
 from workers.archives import Archive, ArchiveConfig, open_archive
 from workers.device import device_at_hand
 from workers.engines import Engine, open_engine
@@ -92,6 +92,7 @@ class Perturbed:
     """Another engine's curves, changed."""
 
     together = 1
+    runs_on = "tests"
 
     def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
         self._engine = open_engine("fast")

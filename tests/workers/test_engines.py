@@ -14,7 +14,7 @@ from workers.engines import Engine, open_engine
 from workers.phasenet import WINDOW
 from workers.recipe import Recipe
 from workers.tensors import Folded, TensorEngine
-from workers.weights import resolve
+from workers.weights import from_bytes, resolve
 from workers.windows import STEP, window_starts
 
 WEIGHTS = resolve("builtin:synthetic")
@@ -103,3 +103,25 @@ def test_every_instruction_set_gives_the_same_bits(these: Instructions) -> None:
         total += curve(engine, starts[k : k + 1])
         count[start : start + WINDOW] += 1
     assert torch.equal(total / count.clamp(min=1), whole)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_networks_that_share_a_call_do_not_touch_each_other(name: str) -> None:
+    """Also where they want their windows otherwise than the one before."""
+    model = dict(WEIGHTS.metadata, model_args={**WEIGHTS.metadata["model_args"], "norm": "peak"})
+    other = from_bytes(WEIGHTS.body, model, "peak")
+    engine, rng = ENGINES[name][0], np.random.default_rng(6)
+    data = np.stack([component("quakes", 20_000, rng) for _ in "ZNE"])
+    starts = window_starts(0, data.shape[1])
+    recipes = [
+        Recipe((engine.load(WEIGHTS),)),
+        Recipe((engine.load(WEIGHTS),), "max", (100, 50)),
+        Recipe((engine.load(other), engine.load(WEIGHTS))),
+        Recipe((engine.load(other),)),
+        Recipe((engine.load(WEIGHTS),)),
+    ]
+    together = engine.curves(data, starts, recipes)
+    for recipe, curve in zip(recipes, together, strict=True):
+        assert torch.equal(engine.curves(data, starts, [recipe])[0], curve)
+    assert not torch.equal(together[0], together[3])
+    assert torch.equal(together[2], (together[3] + together[0]) / 2)

@@ -15,12 +15,11 @@ from workers.archives import objects as gathering
 from workers.archives import zarr as stored
 from workers.engines import open_engine
 from workers.ingest import ingest
-from workers.parts import Part, ahead, in_parts, joined
+from workers.parts import Gathered, Part, ahead, in_parts, joined
 from workers.pipeline import StationDayPicked, pick_shard
 from workers.span import Candidate, Picked
 from workers.synthetic import network_days, station_day, write_sds
 from workers.tensors import Eager, TensorEngine
-from workers.waveform import Reading
 from workers.weights import resolve
 
 TRACE = TraceId("XX", "PART", "", "HH")
@@ -79,7 +78,7 @@ def test_a_day_in_parts_is_the_day(
 
 
 def test_what_never_fits_fails_and_says_how_much_there_was() -> None:
-    def read(start_ns: int, end_ns: int) -> Reading | Picked:
+    def read(start_ns: int, end_ns: int) -> Gathered | Picked:
         raise TooMuch("object", 10**9)
 
     parts = list(in_parts(read, DAY.start_ns, DAY.end_ns))

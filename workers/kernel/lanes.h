@@ -253,7 +253,7 @@ TARGET static void NAME(normalise)(const V *raw, const struct network *net, V *o
 
 /* Probabilities [WINDOW][4] into the curves [2, n]. Windows are added one after the other, in order
  * of their start: a sum of three depends on it. `aside` [LANES][WINDOW / LANES + 1] holds one
- * phase of each. */
+ * phase of each by turns. */
 TARGET static void NAME(stack)(const V *p, const struct network *net, long n,
                                const int64_t *starts, long count, V *aside)
 {
@@ -350,11 +350,12 @@ TARGET static void NAME(run)(const void *data, int is_float, long n, const int64
         double begun = clock_s(), now;
         NAME(cut)(data, is_float, n, starts + first, lanes, raw);
         for (long k = 0; k < many; k++) {
-            NAME(normalise)(raw, nets + k, rooms[k].input);
+            if (!rooms[k].alike)
+                NAME(normalise)(raw, nets + k, rooms[k].input);
             seconds[0] += (now = clock_s()) - begun;
             const V *p = NAME(forward)(rooms + k, nets + k);
             seconds[1] += (begun = clock_s()) - now;
-            NAME(stack)(p, nets + k, n, starts + first, lanes, rooms[k].input);
+            NAME(stack)(p, nets + k, n, starts + first, lanes, rooms[k].merged[0]);
             seconds[2] += (now = clock_s()) - begun;
             begun = now;
         }

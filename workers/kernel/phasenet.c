@@ -40,7 +40,14 @@ static double clock_s(void)
 struct room {
     void *raw, *input, *output;                          /* [WINDOW][3], [WINDOW][3], [WINDOW][4] */
     void *skip[DEPTH], *down[DEPTH - 1], *merged[DEPTH]; /* merged[0] holds `inc` before */
+    int alike; /* the input is that of the network before */
 };
+
+static int same_preparation(const struct network *a, const struct network *b)
+{
+    return !memcmp(a->order, b->order, sizeof a->order) && a->detrend == b->detrend &&
+           a->peak == b->peak;
+}
 
 /* The lower and the upper half of two vectors, interleaved. */
 #ifdef __clang__
@@ -205,8 +212,13 @@ int tidepick_curves(long set, const void *data, int is_float, int64_t n, const i
     }
     memset(memory, 0, size);
     char *at = memory;
-    for (long k = 0; k < many; k++)
+    for (long k = 0; k < many; k++) {
         at = lay_out(rooms + k, at, with->lanes, nets[k].factor);
+        /* networks that want their windows alike share them with the one before */
+        rooms[k].alike = k > 0 && same_preparation(nets + k, nets + k - 1);
+        if (rooms[k].alike)
+            rooms[k].input = rooms[k - 1].input;
+    }
     with->run(data, is_float, n, starts, count, nets, rooms, many, seconds);
     for (long k = 0; k < many; k++)
         for (long row = 0; row < 2; row++)

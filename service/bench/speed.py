@@ -19,16 +19,16 @@ from rich.console import Console
 
 from catalog.errors import Refusal
 from catalog.schema import DAY_NS, Shard, StationDay, TraceId
-from service.campaign import Campaign, Compute
-from service.stages import STAGES, stage_seconds
-from service.synthetic import (
+from service.bench.stages import STAGES, stage_seconds
+from service.bench.synthetic import (
     FIRST_DAY,
     repeat_station,
     synthetic_campaign,
     write_station,
     write_zarr,
 )
-from service.throughput import measure_workers, seisbench_seconds
+from service.bench.throughput import measure_workers, seisbench_seconds
+from service.campaign import Campaign, Compute
 from workers.archives import open_archive
 from workers.device import checked_device
 from workers.engines import open_engine, use_threads

@@ -11,9 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from service.bench import BREAK_EVEN
-from service.parity import SAME_PICK_S
-from service.stages import STAGES
+from service.bench.parity import SAME_PICK_S
+from service.bench.speed import BREAK_EVEN
+from service.bench.stages import STAGES
 
 GOAL = 25.0
 """Times QuakeScope's break-even."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from catalog.errors import Refusal
 from catalog.schema import COMPONENTS, Outcome, Shard, StationDay
+from service.bench.synthetic import CANDIDATE
 from service.campaign import Campaign
 from service.cluster import ray_cluster
 from service.prepare import prepare
 from service.run import IN_FLIGHT
-from service.synthetic import CANDIDATE
 from workers.device import gpu_memory, gpu_name, peak_memory
 from workers.engines import use_threads
 from workers.picker import Work

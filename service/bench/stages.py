@@ -6,12 +6,13 @@ that its work counts where it is asked for. That costs time: throughput is measu
 
 from __future__ import annotations
 
+import inspect
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import workers.pipeline
 import workers.span
@@ -20,7 +21,7 @@ from catalog.schema import StationDay
 from workers.archives import Archive
 from workers.compiled import CompiledEngine
 from workers.device import synchronise
-from workers.pipeline import pick_readings, read_span
+from workers.pipeline import gather, pick_gathered
 from workers.span import Candidate, Span
 from workers.tensors import Eager, Folded
 from workers.windows import Stack
@@ -40,54 +41,83 @@ class Hook(NamedTuple):
 
 
 class Clock:
-    """Seconds by stage, of one thread. A stage inside another counts for itself alone."""
+    """Seconds by stage. A hooked call made inside another counts for its own stage alone.
 
-    def __init__(self, device: str) -> None:
+    now: what tells the time, `time.thread_time` for CPU seconds; threads are kept apart.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.thread_time) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._device = device
-        self._inside: list[float] = []
+        self._now = now
+        self._open = threading.local()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        self._inside.append(0.0)
+        inside: list[float] = getattr(self._open, "inside", [])
+        self._open.inside = inside
+        inside.append(0.0)
         begun = self._now()
         try:
             yield
         finally:
             spent = self._now() - begun
-            self.seconds[name] += spent - self._inside.pop()
-            if self._inside:
-                self._inside[-1] += spent
+            self.seconds[name] += spent - inside.pop()
+            if inside:
+                inside[-1] += spent
 
     @contextmanager
     def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
-        with ExitStack() as stack:
+        """The hooks in place; whatever stood there before comes back."""
+        before = []
+        try:
             for owner, name, stage in hooks:
-                stack.enter_context(
-                    patch.object(owner, name, self._timed(getattr(owner, name), stage))
-                )
+                timed = self._timed(getattr(owner, name), stage)
+                own = vars(owner).get(name)
+                before.append((owner, name, own))
+                setattr(owner, name, staticmethod(timed) if type(own) is classmethod else timed)
             yield
+        finally:
+            for owner, name, own in reversed(before):
+                if own is None:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, own)
 
     def _timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             with self.stage(stage):
-                return function(*arguments, **options)
+                return function(*args, **kwargs)
 
-        return call
+        def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            made = function(*args, **kwargs)
+            while True:
+                with self.stage(stage):
+                    item = next(made, made)
+                if item is made:
+                    return
+                yield item
 
-    def _now(self) -> float:
-        synchronise(self._device)
+        return generate if inspect.isgeneratorfunction(function) else call
+
+
+def waited_for(device: str) -> Callable[[], float]:
+    """Wall-clock seconds, once the device has done all that it was given."""
+
+    def now() -> float:
+        synchronise(device)
         return time.perf_counter()
+
+    return now
 
 
 def stage_seconds(
     archive: Archive, days: Sequence[StationDay], candidate: Candidate, device: str
 ) -> dict[str, float]:
     """Seconds a station-day in each of STAGES, the first station-days being picked once before."""
-    clock = Clock(device)
+    clock = Clock(waited_for(device))
     kernel = candidate.engine if isinstance(candidate.engine, CompiledEngine) else None
     together = candidate.engine.together
-    _pick(archive, days[:together], candidate, Clock(device))
+    _pick(archive, days[:together], candidate, Clock())
     before = kernel.seconds.copy() if kernel else None
     with clock.hooked(_hooks(candidate)):
         for begin in range(0, len(days), together):
@@ -104,11 +134,9 @@ def stage_seconds(
 def _pick(archive: Archive, days: Sequence[StationDay], candidate: Candidate, clock: Clock) -> None:
     spans = [(day.trace, day.start_ns, day.end_ns) for day in days]
     with clock.stage(READ):
-        readings = [read_span(archive, *span, [candidate]) for span in spans]
+        gathered = [gather(archive, *span, [candidate]) for span in spans]
     with clock.stage(REST):
-        pick_readings(
-            [(read, *span) for read, span in zip(readings, spans, strict=True)], [candidate]
-        )
+        pick_gathered(gathered, [candidate])
 
 
 def _hooks(candidate: Candidate) -> list[Hook]:

@@ -23,10 +23,10 @@ from rich.progress import track
 from catalog.errors import Refusal
 from catalog.schema import PHASES, Outcome, Shard, StationDay, TraceId
 from eval.matching import match, tolerance_ns
+from service.bench.synthetic import synthetic_campaign, write_station
 from service.campaign import Campaign, Compute, load_campaign
 from service.plan import select_traces
 from service.prepare import candidate_record, candidate_weights
-from service.synthetic import synthetic_campaign, write_station
 from workers.archives import Archive, open_archive
 from workers.device import checked_device
 from workers.engines import open_engine
