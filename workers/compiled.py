@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catalog.schema import PHASES
+from workers import shelf
 from workers.phasenet import KERNEL, STRIDE, Layer, folded
 from workers.recipe import Recipe, mean, phase_rows
 from workers.weights import Preparation, Weights
@@ -146,7 +147,7 @@ class CompiledEngine:
             samples = samples.copy()
         starts = np.ascontiguousarray(starts, np.int64)
         shape = (len(PHASES), samples.shape[1])
-        curves = [[np.zeros(shape, np.float32) for _ in r.networks] for r in recipes]
+        curves = [[shelf.zeros(shape, np.float32) for _ in r.networks] for r in recipes]
         networks = [
             _network(network, recipe, curve)
             for recipe, members in zip(recipes, curves, strict=True)

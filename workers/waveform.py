@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.schema import COMPONENTS
+from workers import shelf
 
 NS = 1_000_000_000
 
@@ -139,8 +140,8 @@ def assemble(fragments: Iterable[Fragment], rate: float, start: int, stop: int) 
         and fragment.stop > start
     ]
     whole = all(fragment.samples.dtype == np.int32 for fragment in chosen)
-    data: Samples = np.zeros((3, n), np.int32) if whole else np.zeros((3, n), np.float32)
-    mask = np.zeros((3, n), bool)
+    data: Samples = shelf.zeros((3, n), np.int32 if whole else np.float32)
+    mask = shelf.zeros((3, n), bool)
     conflict: NDArray[np.bool_] | None = None
     offsets: list[NDArray[np.int64]] = []
     for row, component in enumerate(COMPONENTS):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymseed import MiniSEEDError, MS3Record, MS3TraceList
 
+from workers import shelf
 from workers.miniseed.body import Body, pieces
 from workers.miniseed.chains import Rows
 from workers.miniseed.records import SAMPLE_KINDS, STEIM, Records
@@ -82,7 +83,7 @@ def unpack(body: Body, records: Records, stretches: Sequence[Rows], channel: Row
 def _room(records: Records, rows: Rows) -> Samples:
     kind = SAMPLE_KINDS[int(records.encoding[rows[0]])]
     total = int(records.count[rows].sum())
-    return np.empty(total, np.int32) if kind == "i" else np.empty(total, np.float32)
+    return shelf.empty(total, np.int32 if kind == "i" else np.float32)
 
 
 def _unpack_run(
