@@ -359,8 +359,14 @@ class S3Store:
             which["ContinuationToken"] = page["NextContinuationToken"]
 
     async def _page(self, which: Mapping[str, Any]) -> Any:
+        from botocore.exceptions import ClientError
+        from s3fs.errors import translate_boto_error
+
         client = await self._fs.set_session()
-        return await client.list_objects_v2(**which)
+        try:
+            return await client.list_objects_v2(**which)
+        except ClientError as error:  # as s3fs words its own requests' errors
+            raise translate_boto_error(error) from error
 
     def _tried(self, request: Any, key: str) -> Any:
         """The request's result; refusals at once, passing faults after backed-off retries."""

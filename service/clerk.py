@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from catalog.errors import Refusal
 from catalog.ledger import list_months, summarise
 from catalog.store import Store, StoreError
 
@@ -30,7 +31,7 @@ def clerk(store: Store) -> Iterator[Callable[[str, int], None]]:
         try:
             for listing in list_months(store, months):
                 summarise(store, listing)
-        except StoreError as error:
+        except (StoreError, Refusal) as error:  # a damaged summary is told in full when it is read
             log.warning("the ledger of %s is not summarised yet: %s", ", ".join(months), error)
 
     def committed(month: str, commits: int) -> None:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 SIGNAL_S = (-0.5, 2.0)
 NOISE_S = (-3.0, -0.5)
 
+BLOCK = 4096
+"""Picks at a time: weights that pick everything cost time, not memory."""
+
 
 def half_range(
     data: NDArray[np.int32] | NDArray[np.float32],
@@ -26,6 +29,17 @@ def half_range(
     A table holds NaN as null.
     """
     low, high = (round(edge * rate) for edge in span_s)
+    blocks = [columns[k : k + BLOCK] for k in range(0, len(columns), BLOCK)] or [columns]
+    return np.concatenate([_half_range(data, mask, block, low, high) for block in blocks])
+
+
+def _half_range(
+    data: NDArray[np.int32] | NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    columns: NDArray[np.int64],
+    low: int,
+    high: int,
+) -> NDArray[np.float32]:
     here = np.arange(low, high)[:, None] + columns  # [samples, k]: numpy is fastest over k
     outside = (here < 0) | (here >= data.shape[1])
     here[outside] = 0

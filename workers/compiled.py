@@ -28,8 +28,8 @@ from workers.weights import Preparation, Weights
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
-INTERFACE = 1
-"""Of the kernel's functions and of `struct network`; both sides must say the same."""
+INTERFACE = 2
+"""Of the kernel, raised with every change of it: both sides must say the same."""
 
 SHORT = 4
 """Most phases that a network may have: the last layer is packed as one block of these."""

@@ -50,6 +50,7 @@ class Stretch:
     """Records of one chain that reach into a span. channel: all rows of their channel and kind.
 
     index, offset: of each record, its first sample on the grid, and true minus grid time in ns.
+    begin: the first sample of the whole chain.
     """
 
     codes: ChannelId
@@ -57,6 +58,7 @@ class Stretch:
     rows: Rows
     index: NDArray[np.int64]
     offset: NDArray[np.int64]
+    begin: int
 
 
 def read_contents(records: Records, source: str) -> Contents:
@@ -80,7 +82,8 @@ def select(
             index, offset = record_offsets(contents.records, rows, rate)
             part = inside(contents.records, rows, index, start_ns, end_ns)
             if part.start < part.stop:
-                stretches.append(Stretch(codes, channel, rows[part], index[part], offset[part]))
+                found = rows[part], index[part], offset[part]
+                stretches.append(Stretch(codes, channel, *found, int(index[0])))
     return stretches
 
 
@@ -201,7 +204,8 @@ def _fragments(
         changed = np.append(True, offset[1:] != offset[:-1])
         offsets = np.stack([index[changed], offset[changed]], axis=1)
         part = samples[start[run[0]] : stop[run[-1]]]
-        fragment = masked(stretch.codes.component, rate, int(index[0]), part, offsets, None)
+        place = rate, int(index[0])
+        fragment = masked(stretch.codes.component, *place, part, offsets, None, stretch.begin)
         flags: list[tuple[int, int, int]] = []
         if fragment.valid is not None:  # record by record, so that no span changes it
             spoilt = np.add.reduceat(~fragment.valid, start[run] - start[run[0]]) > 0

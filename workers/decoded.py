@@ -56,6 +56,7 @@ def masked(
     samples: Samples,
     offsets: NDArray[np.int64],
     valid: NDArray[np.bool_] | None,
+    chain: int | None = None,
 ) -> Fragment:
     """A fragment whose NaN and Inf are masked and zeroed."""
     if samples.dtype == np.float32:
@@ -63,4 +64,4 @@ def masked(
         if not finite.all():
             samples = np.where(finite, samples, np.float32(0))
             valid = finite if valid is None else valid & finite
-    return Fragment(component, rate, start, samples, offsets, valid)
+    return Fragment(component, rate, start, samples, offsets, valid, chain)

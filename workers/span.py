@@ -26,6 +26,8 @@ from workers.windows import segments, window_starts
 
 IntArray = NDArray[np.int64]
 
+DEAD = "every component is constant"
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -135,8 +137,8 @@ class Span:
         if self.waveform.mask[:, self.core].any():
             if not self.windows().size:
                 return self._facts()(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
-            if not self._live_components():
-                return self._facts()(Outcome.DEAD, "every component is constant")
+            if not self._live_components(WINDOW // 2):
+                return self._facts()(Outcome.DEAD, DEAD)
             return None
         if self.left_out:
             return Picked(
@@ -196,9 +198,10 @@ class Span:
         )
         return every[(column >= self.core.start) & (column < self.core.stop)]
 
-    def _live_components(self) -> int:
-        core = self.core
-        return int(varies(self.waveform.data[:, core], self.waveform.mask[:, core]).sum())
+    def _live_components(self, beside: int = 0) -> int:
+        """Components whose samples vary in the span, or up to `beside` columns from it."""
+        here = slice(max(self.core.start - beside, 0), self.core.stop + beside)
+        return int(varies(self.waveform.data[:, here], self.waveform.mask[:, here]).sum())
 
     def _flags(self) -> int:
         """Bits that hold anywhere in the span."""

@@ -19,15 +19,13 @@ from catalog.schema import PHASES
 from workers.phasenet import WINDOW, FoldedPhaseNet
 from workers.recipe import Recipe, mean, phase_rows
 from workers.weights import Preparation, Weights
-from workers.windows import Stack, cut, normalise, normalise_fast
+from workers.windows import Stack, cut, normalise
 
 
 class Arithmetic(Protocol):
     """Which operations, in which precision and order."""
 
     def network(self, weights: Weights) -> nn.Module: ...
-
-    def normalise(self, batch: Tensor, preparation: Preparation) -> Tensor: ...
 
     def probabilities(self, network: nn.Module, batch: Tensor) -> Tensor:
         """Normalised windows [b, 3, 3001] -> float32 [b, phases, 3001]."""
@@ -39,9 +37,6 @@ class Eager:
 
     def network(self, weights: Weights) -> nn.Module:
         return weights.network()
-
-    def normalise(self, batch: Tensor, preparation: Preparation) -> Tensor:
-        return normalise(batch, preparation)
 
     def probabilities(self, network: nn.Module, batch: Tensor) -> Tensor:
         result: Tensor = network(batch)
@@ -56,9 +51,6 @@ class Folded:
 
     def network(self, weights: Weights) -> nn.Module:
         return FoldedPhaseNet(weights.network()).to(self.dtype)
-
-    def normalise(self, batch: Tensor, preparation: Preparation) -> Tensor:
-        return normalise_fast(batch, preparation)
 
     def probabilities(self, network: nn.Module, batch: Tensor) -> Tensor:
         flat = batch.to(self.dtype).unsqueeze(2).contiguous(memory_format=torch.channels_last)
@@ -96,7 +88,7 @@ class TensorEngine:
         recipes: Sequence[Recipe],
     ) -> list[Tensor]:
         """See `workers.engines.Engine`."""
-        here = torch.from_numpy(samples).to(self._device)
+        here = torch.from_numpy(np.ascontiguousarray(samples)).to(self._device)
         shape = (len(PHASES), samples.shape[1])
         stacks = [
             [Stack(shape, r.stacking, r.blinding, self._device) for _ in r.networks]
@@ -119,5 +111,5 @@ class TensorEngine:
         """Networks that want their windows alike share them, by what they want."""
         wanted = network.preparation.windows
         if wanted not in prepared:
-            prepared[wanted] = self._arithmetic.normalise(windows, network.preparation)
+            prepared[wanted] = normalise(windows, network.preparation)
         return self._arithmetic.probabilities(network.module, prepared[wanted])

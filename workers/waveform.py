@@ -32,7 +32,8 @@ class Fragment:
 
     samples: int32 or float32 [m]. valid: bool [m], or None where every sample is.
     offsets: int64 [r, 2], rows (grid index from which it holds, true time minus grid time in ns),
-    ascending; the first row's index is `start`.
+    ascending; the first row's index is `start`. chain: where the chain of records that it was cut
+    from begins: the same whatever span was asked for.
     """
 
     component: str
@@ -41,10 +42,16 @@ class Fragment:
     samples: Samples
     offsets: NDArray[np.int64]
     valid: NDArray[np.bool_] | None = None
+    chain: int | None = None
 
     @property
     def stop(self) -> int:
         return self.start + len(self.samples)
+
+    @property
+    def order(self) -> int:
+        """Of two that overlap the lower comes first, and the offsets of the other hold."""
+        return self.start if self.chain is None else self.chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +158,7 @@ def assemble(fragments: Iterable[Fragment], rate: float, start: int, stop: int) 
         for alias in aliases:
             taken = mask[row].copy() if alias != component and mask[row].any() else None
             for fragment in sorted(
-                (f for f in chosen if f.component == alias), key=lambda f: (f.start, f.stop)
+                (f for f in chosen if f.component == alias), key=lambda f: f.order
             ):
                 clash = _place(fragment, start, data[row], mask[row], taken)
                 if len(clash):

@@ -76,20 +76,6 @@ def normalise(batch: Tensor, preparation: Preparation) -> Tensor:
     return batch / (batch.std(dim=-1, keepdim=True) + EPS)
 
 
-def normalise_fast(batch: Tensor, preparation: Preparation) -> Tensor:
-    """As `normalise`, within rounding: one norm instead of torch's two-pass deviation."""
-    if preparation.detrend or preparation.peak:
-        return normalise(batch, preparation)
-    batch = reorder(batch, preparation)
-    batch = batch - batch.mean(dim=-1, keepdim=True)
-    n = batch.shape[-1]
-    # what rounding leaves of a large offset is no deviation: the norm would count it
-    left = batch.mean(dim=-1, keepdim=True)
-    square = torch.linalg.vector_norm(batch, dim=-1, keepdim=True).square_()
-    deviation = square.sub_(left.square_().mul_(n)).clamp_(min=0).div_(n - 1).sqrt_()
-    return batch.div_(deviation.add_(EPS))
-
-
 def reorder(batch: Tensor, preparation: Preparation) -> Tensor:
     order = ["ZNE".index(component) for component in preparation.components]
     return batch if order == [0, 1, 2] else batch[:, order]

@@ -6,6 +6,7 @@ archive is picked by the workers of a Ray of our own, as a campaign would be, co
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -90,7 +91,7 @@ def bench(
     count = STATION_DAYS_A_WORKER * compute.workers if station_days is None else station_days
     if count < 1:
         raise Refusal(f"--station-days {count}: give 1 or more")
-    if price is not None and price <= 0:
+    if price is not None and not 0 < price < math.inf:
         raise Refusal(f"--price {price:g}: give dollars an hour, more than 0")
     weights = resolve("builtin:synthetic")
     together = open_engine(compute.resolved_engine, compute.device).together

@@ -141,17 +141,13 @@ def _pick(archive: Archive, days: Sequence[StationDay], candidate: Candidate, cl
 
 def _hooks(candidate: Candidate) -> list[Hook]:
     """An engine of torch cuts, normalises, runs and stacks; what else it does is the copying."""
-    arithmetic = [
-        Hook(kind, name, stage)
-        for kind in (Eager, Folded)
-        for name, stage in (("normalise", WINDOWS), ("probabilities", FORWARD))
-    ]
+    arithmetic = [Hook(kind, "probabilities", FORWARD) for kind in (Eager, Folded)]
     return [
         *arithmetic,
         Hook(Span, "of", ASSEMBLE),
         Hook(workers.pipeline, "filtered", ASSEMBLE),
         Hook(candidate.engine, "curves", COPY),
-        Hook(workers.tensors, "cut", WINDOWS),
+        *(Hook(workers.tensors, name, WINDOWS) for name in ("cut", "normalise")),
         Hook(Stack, "add", STACK),
         Hook(Stack, "curves", STACK),
         *(Hook(workers.span, name, PEAKS) for name in ("above", "find_peaks", "saturation")),

@@ -1,6 +1,6 @@
 """Promise 2: the same rows wherever the work is cut, and from miniSEED as from Zarr."""
 
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from obspy import Trace, UTCDateTime
 
 from catalog.schema import DAY_NS, StationDay, TraceId, day_start_ns
 from catalog.store import open_store
@@ -16,7 +17,7 @@ from workers.engines import open_engine
 from workers.ingest import ingest
 from workers.pipeline import pick_span
 from workers.span import Candidate
-from workers.synthetic import Recording, network_days, write_sds
+from workers.synthetic import Recording, network_days, sds_path, station_day, write_sds
 from workers.weights import resolve
 
 TRACE = TraceId("XX", "CUT", "", "HH")
@@ -25,6 +26,7 @@ MIDNIGHT = day_start_ns(date(2024, 2, 29))
 SECOND = 10**9
 # Forty minutes around a midnight, with gaps of a sample, of seconds, of half a window, at midnight
 SPAN = (MIDNIGHT - 20 * 60 * SECOND, MIDNIGHT + 20 * 60 * SECOND)
+FLOORS = {"P": 0.1, "S": 0.1}
 GAPS_S = ((300.0, 300.01), (420.0, 424.0), (700.0, 716.0), (1199.5, 1203.25), (1900.0, 2050.0))
 
 
@@ -174,3 +176,52 @@ def test_real_hours_in_odd_pieces(data: Path) -> None:
             together = [row for piece in pieces for row in piece[one.name].picks.to_pylist()]
             assert together == at_once[one.name].picks.to_pylist()
             assert sum(p[one.name].saturated for p in pieces) == at_once[one.name].saturated
+
+
+def test_day_files_that_overlap_and_disagree_about_the_time(tmp_path: Path) -> None:
+    """Two milliseconds apart, five minutes on each side of midnight: the later one's offset holds,
+    however few of its records are read."""
+    midnight = MIDNIGHT
+    rng = np.random.default_rng(3)
+    step = SECOND // 100
+    recording = station_day(TRACE, midnight - 600 * SECOND, 1200.0, 120.0, rng)
+    for row, component in enumerate("ZNE"):
+        parts = ((FIRST, 0, 90_000, 0), (FIRST + timedelta(days=1), 30_000, 120_000, 2_000_000))
+        for day, low, high, late in parts:
+            path = sds_path(tmp_path, TRACE, component, StationDay(TRACE, day).start_ns)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            header = {
+                "network": TRACE.network,
+                "station": TRACE.station,
+                "channel": f"{TRACE.band}{component}",
+                "sampling_rate": 100.0,
+                "starttime": UTCDateTime(ns=midnight + (low - 60_000) * step + late),
+            }
+            samples = recording.data[row, low:high].copy()
+            Trace(samples, header).write(str(path), format="MSEED", reclen=512)
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    one = [Candidate.of("c", [resolve("builtin:synthetic")], open_engine("fast"), FLOORS)]
+    edges = [midnight - 900 * SECOND, midnight + 900 * SECOND]
+    expected = rows(archive, one, edges)
+    assert {row["offset_ns"] for row in expected["c"][:-1]} == {0, 2_000_000}
+    for seconds in (-163, -126, -89, 0, 140):
+        cut = midnight + seconds * SECOND
+        assert rows(archive, one, [edges[0], cut, edges[1]]) == expected
+
+
+def test_a_cut_where_the_data_go_dead(tmp_path: Path) -> None:
+    """What is picked in the first seconds of silence is picked wherever the span begins."""
+    rng = np.random.default_rng(10)
+    recording = station_day(TRACE, MIDNIGHT, 600.0, 240.0, rng)
+    recording.data[:, 30_000:] = recording.data[:, 30_000:30_001]
+    write_sds(tmp_path, [recording])
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    floors = {"P": 0.005, "S": 0.005}
+    one = [Candidate.of("c", [resolve("builtin:synthetic")], open_engine("fast"), floors)]
+    silence = MIDNIGHT + 300 * SECOND
+    edges = [MIDNIGHT, silence, MIDNIGHT + DAY_NS]
+    assert rows(archive, one, [edges[0], edges[2]]) == rows(archive, one, edges)
+    late = pick_span(archive, TRACE, silence, edges[2], one)["c"]
+    assert late.outcome == "picked" and late.picks.num_rows
+    later = pick_span(archive, TRACE, silence + 60 * SECOND, edges[2], one)["c"]
+    assert later.outcome == "dead"

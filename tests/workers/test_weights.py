@@ -184,6 +184,28 @@ def test_seisbenchs_own_cache_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
         assert torch.equal(tensor, model.state_dict()[key])
 
 
+@pytest.mark.parametrize("arguments", KINDS, ids=lambda a: "-".join(map(str, a.values())))
+@pytest.mark.parametrize("unit", [1e-6, 1e-13, 1e15])
+def test_fast_is_exact_in_any_unit(tmp_path: Path, arguments: dict[str, Any], unit: float) -> None:
+    """Metres a second: SeisBench's 1e-10 beside a deviation or a peak of that size counts."""
+    weights = load(save(tmp_path, arguments)[0])
+    rng = np.random.default_rng(0)
+    raw = (rng.normal(0, 1000, (40, 3, WINDOW)).cumsum(axis=-1) * unit).astype(np.float32)
+    raw += (np.linspace(-1, 1, WINDOW) * 1e7 * unit).astype(np.float32)  # a drift
+    exact, fast = (probabilities(name, weights, raw) for name in ("exact", "fast"))
+    assert np.abs(fast - exact).max() <= 1e-5
+
+
+def test_samples_that_overflow_are_probable_nowhere(tmp_path: Path) -> None:
+    """SeisBench's curve is NaN there: no pick."""
+    weights = load(save(tmp_path, KINDS[0])[0])
+    raw = np.random.default_rng(0).normal(0, 1, (40, 3, WINDOW)).astype(np.float32)
+    raw[7, 1, 100:102] = 3e38
+    exact, fast = (probabilities(name, weights, raw) for name in ("exact", "fast"))
+    assert np.isnan(exact[7]).all() and np.isnan(fast[7]).all()
+    assert np.isfinite(fast[[6, 8]]).all()
+
+
 @pytest.mark.parametrize(("offset", "spread"), [(8e6, 30.0), (8e6, 10.0), (1e6, 10.0)])
 def test_fast_is_exact_on_a_large_offset(tmp_path: Path, offset: float, spread: float) -> None:
     """What rounding leaves of an offset is no deviation (raw accelerometers look like this)."""

@@ -182,8 +182,8 @@ class Objects:
             found: Contents | Decoded | BadFormat
             try:
                 found = look_into(body, self.store.url_of(key))
-            except BadFormat as error:
-                found = error
+            except BadFormat as error:  # its traceback would keep the whole body
+                found = BadFormat(error.source, error.why)
             if body.size > PIECE or not isinstance(found, Contents):
                 body.release()
             self._known[key] = _Known(body, found)

@@ -44,7 +44,7 @@ INLINE void NAME(tile)(const V *x, long row, long step, long taps, long channels
     for (int t = 0; t < tile; t++)
 #pragma GCC unroll 8
         for (int b = 0; b < block; b++)
-            y[t * y_row + b] = relu ? (V)((I)sum[t][b] & (sum[t][b] > 0)) : sum[t][b];
+            y[t * y_row + b] = relu ? (V)((I)sum[t][b] & ~(sum[t][b] <= 0)) : sum[t][b];
 }
 
 /* Outputs [first, last) of a convolution with ReLU. Output i reads the rows x[i * step + k],
@@ -87,7 +87,7 @@ TARGET static void NAME(up)(const V *x, long row, long channels, const float *w,
 /* e^x for x <= 0 (Cephes expf: within 2 units in the last place). */
 INLINE V NAME(exponential)(V x)
 {
-    x = (V)(((I)x & (x > -87.0f)) | ((I)((V){0} - 87.0f) & ~(x > -87.0f)));
+    x = (V)(((I)x & ~(x < -87.0f)) | ((I)((V){0} - 87.0f) & (x < -87.0f))); /* NaN stays */
     const V shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
     const V n = shifted - 12582912.0f;
     const V r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
@@ -230,6 +230,7 @@ TARGET static V NAME(sum)(const V *x)
  * is summed in double about the first sample. A constant component becomes zero. */
 TARGET static void NAME(normalise)(const V *raw, const struct network *net, V *out)
 {
+    const int further = net->detrend || net->peak; /* then the scale is found after that */
     for (long c = 0; c < 3; c++) {
         const V *x = raw + net->order[c];
         const D first = __builtin_convertvector(x[0], D);
@@ -241,13 +242,15 @@ TARGET static void NAME(normalise)(const V *raw, const struct network *net, V *o
         }
         const D variance = (square - sum * sum / WINDOW) / (WINDOW - 1);
         const V mean = NAME(sum)(x) / WINDOW;
-        V scale;
-        for (long l = 0; l < LANES; l++)
-            scale[l] = variance[l] > 0 ? 1 / ((float)__builtin_sqrt(variance[l]) + EPS) : 0;
+        V scale = {0};
+        for (long l = 0; l < LANES; l++) {
+            const float deviation = (float)__builtin_sqrt(variance[l]) + EPS;
+            scale[l] = variance[l] > 0 ? (further ? 1 : 1 / deviation) : 0;
+        }
         for (long t = 0; t < WINDOW; t++)
             out[t * 3 + c] = (x[t * 3] - mean) * scale;
     }
-    if (net->detrend || net->peak)
+    if (further)
         NAME(rescale)(net, out);
 }
 

@@ -135,7 +135,7 @@ static int supported(const char *name)
 /* workers.compiled.INTERFACE: what both sides take each other's arguments for. */
 int tidepick_interface(void)
 {
-    return 1;
+    return 2;
 }
 
 /* The name of instruction set k, best first, and its block; NULL where this CPU lacks it or there
