@@ -23,6 +23,7 @@ at the data's own rate is kept better without. Picks on the same sample, within 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -164,7 +165,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class Design(ABC):
     """A filter from one rate to a grid. ratio: data samples a grid sample. half: data samples."""
 
     ratio: Fraction
@@ -185,9 +186,9 @@ class Design:
         advance = round(self.ratio * self.per)
         return Places(at // self.per, at % self.per, advance, self.per, self.block)
 
+    @abstractmethod
     def filtered(self, samples: Samples, places: Places) -> NDArray[np.float32]:
         """Grid samples [count] of a block, from its data, which begin `half` before its origin."""
-        raise NotImplementedError
 
 
 class Periodic(Design):

@@ -256,7 +256,7 @@ TARGET static void NAME(normalise)(const V *raw, const struct network *net, V *o
 
 /* Probabilities [WINDOW][4] into the curves [2, n]. Windows are added one after the other, in order
  * of their start: a sum of three depends on it. `aside` [LANES][WINDOW / LANES + 1] holds one
- * phase of each by turns. */
+ * phase of each by turns; what it reads beyond WINDOW (the next buffer's) is never used. */
 TARGET static void NAME(stack)(const V *p, const struct network *net, long n,
                                const int64_t *starts, long count, V *aside)
 {

@@ -16,7 +16,7 @@ static const long LENGTH[DEPTH] = {3001, 751, 188, 47, 12};
 static const long BEFORE[DEPTH - 1] = {3, 2, 1, 2};
 static const long SKIP[DEPTH - 1] = {2, 1, 1, 1};
 
-/* One network and the curves it fills; the fields of workers.compiled.Network, in its order. */
+/* One network and the curves it fills; the fields of workers.compiled._Network, in its order. */
 struct network {
     const float *weights; /* packed by workers.compiled.pack for BLOCK of the instruction set */
     float *curves;        /* [2, n], P and S */
@@ -132,14 +132,14 @@ static int supported(const char *name)
     return !strcmp(name, "plain");
 }
 
-/* workers.compiled.INTERFACE: what both sides take each other's arguments for. */
+/* workers.compiled.INTERFACE: raised with every change, so that no stale build is taken. */
 int tidepick_interface(void)
 {
     return 2;
 }
 
-/* The name of instruction set k, best first, and its block; NULL where this CPU lacks it or there
- * is none. */
+/* The name of instruction set k, best first, and its block: empty where this CPU lacks it, NULL
+ * where there is no such set. */
 const char *tidepick_instructions(long k, int64_t *block)
 {
     if (k >= SETS)
