@@ -16,10 +16,10 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Layout of the catalogue; a catalogue of another layout is refused."""
 
-SEMANTICS_VERSION = 2
+SEMANTICS_VERSION = 3
 """Meaning of a pick: windows, stacking, peaks. It is part of every shard's identity."""
 
 DAY_NS = 86_400_000_000_000
@@ -131,6 +131,15 @@ class Flag:
     TRUNCATED = 16  # an object ended inside a record
     OTHER_RATE = 32  # part of the day has a rate that is not resampled and was left out
     RESAMPLED = 64  # within half a window of the pick data were resampled (workers/resampling.py)
+    HALO_LOST = 128  # a neighbouring object that the halo needs was refused or unreadable
+    FILLED = 256  # a short gap was filled within half a window
+    SPIKE = 512  # samples that stand out from all around them were masked
+    CLIPPED = 1024  # samples at the digitiser's limit were masked
+    CALIBRATION = 2048  # a calibration or a recentring was masked
+    CLOCK = 4096  # the record says that its time is questionable, or a leap second is near
+    RATE_CORRECTED = 8192  # the header's rate contradicts the record times, which were trusted
+    FRAGMENTED = 16384  # so many fragments that not all stretches were picked
+    ROTATED = 32768  # components were turned to Z, N, E, or mapped by a guess at their orientation
 
 
 _text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)
@@ -151,7 +160,7 @@ PICK_SCHEMA = pa.schema(
         ("amplitude", pa.float32()),  # see workers/amplitude.py; the unit of the data
         ("noise_amplitude", pa.float32()),
         ("n_components", pa.uint8()),  # components with live data at the peak
-        ("flags", pa.uint16()),
+        ("flags", pa.uint32()),
         ("run", _text),
         ("shard", _text),
     ]
@@ -176,7 +185,7 @@ COVERAGE_SCHEMA = pa.schema(
         ("n_components", pa.uint8()),  # live components
         ("sampling_rate", pa.float64()),  # Hz, of the data as recorded; 0 where there are none
         ("saturated", pa.int32()),  # runs over 60 s, which give no pick (workers/peaks.py)
-        ("flags", pa.uint16()),
+        ("flags", pa.uint32()),
         ("run", _text),
         ("shard", _text),
         ("generation", pa.int32()),
