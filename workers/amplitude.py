@@ -8,6 +8,7 @@ depend on the few seconds around the pick only.
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 SIGNAL_S = (-0.5, 2.0)
@@ -29,26 +30,33 @@ def half_range(
     A table holds NaN as null.
     """
     low, high = (round(edge * rate) for edge in span_s)
-    blocks = [columns[k : k + BLOCK] for k in range(0, len(columns), BLOCK)] or [columns]
-    return np.concatenate([_half_range(data, mask, block, low, high) for block in blocks])
+    begin, width = columns + low, high - low
+    result = np.full(len(columns), np.nan, np.float32)
+    whole = np.flatnonzero((begin >= 0) & (begin + width <= data.shape[1]))
+    for first in range(0, len(whole), BLOCK):
+        block = whole[first : first + BLOCK]
+        result[block] = _half_ranges(data, mask, begin[block], width)
+    for k in np.setdiff1d(np.arange(len(columns)), whole):  # the span leaves the data
+        inside = slice(max(int(begin[k]), 0), max(int(begin[k]) + width, 0))
+        some, has = data[:, inside], mask[:, inside]
+        if some.shape[1]:
+            result[k] = _half_ranges(some, has, np.zeros(1, np.int64), some.shape[1])[0]
+    return result
 
 
-def _half_range(
+def _half_ranges(
     data: NDArray[np.int32] | NDArray[np.float32],
     mask: NDArray[np.bool_],
-    columns: NDArray[np.int64],
-    low: int,
-    high: int,
+    begin: NDArray[np.int64],
+    width: int,
 ) -> NDArray[np.float32]:
-    here = np.arange(low, high)[:, None] + columns  # [samples, k]: numpy is fastest over k
-    outside = (here < 0) | (here >= data.shape[1])
-    here[outside] = 0
-    samples = data[:, here]  # [3, samples, k]
-    missing = ~mask[:, here] | outside
+    """Of the spans of `width` columns that begin at each of [k]."""
+    samples = sliding_window_view(data, width, axis=1)[:, begin]  # [3, k, width]
+    missing = ~sliding_window_view(mask, width, axis=1)[:, begin]
     if missing.any():  # a component's own first sample there changes no range
-        first = np.take_along_axis(samples, missing.argmin(axis=1)[:, None], axis=1)
-        samples = np.where(missing, first, samples)
-    ranges = samples.max(axis=1).astype(np.float64) - samples.min(axis=1)
-    ranges[missing.all(axis=1)] = np.nan
+        first = np.take_along_axis(samples, missing.argmin(axis=2)[..., None], axis=2)
+        np.copyto(samples, first, where=missing)
+    ranges = samples.max(axis=2).astype(np.float64) - samples.min(axis=2)
+    ranges[missing.all(axis=2)] = np.nan
     best: NDArray[np.float64] = np.fmax.reduce(ranges, axis=0)
     return (best / 2).astype(np.float32)

@@ -124,9 +124,10 @@ def _saddles(heights: FloatArray, valleys: FloatArray) -> FloatArray:
 
 def _one_side(heights: FloatArray, valleys: FloatArray, ties_win: bool) -> FloatArray:
     saddles = np.zeros(len(heights), np.float32)
-    stack: list[tuple[np.float32, np.float32]] = []  # (height, lowest level back to the one below)
-    for k, height in enumerate(heights):
-        lowest = valleys[k - 1] if k else np.float32(0)
+    stack: list[tuple[float, float]] = []  # (height, lowest level back to the one below)
+    before = [0.0, *valleys.tolist()]  # as Python's own floats, which are ten times as fast
+    for k, height in enumerate(heights.tolist()):
+        lowest = before[k]
         while stack and (stack[-1][0] < height or (stack[-1][0] == height and not ties_win)):
             lowest = min(lowest, stack.pop()[1])
         if stack:

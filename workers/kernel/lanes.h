@@ -144,10 +144,16 @@ INLINE void NAME(transpose)(const V *from, long row, V *to, long to_row)
         to[k * to_row] = a[k];
 }
 
-/* Columns of data [3, n] at `starts` into lanes: out [WINDOW][3]. Missing lanes are zero. */
+/* Columns of data [3, n] at `starts` into lanes: out [3][WINDOW]. Missing lanes are zero. The lanes
+ * are more streams than a core fetches ahead of their use; what they share is asked for before, in
+ * order. */
 TARGET static void NAME(cut)(const void *data, int is_float, long n, const int64_t *starts,
                              long count, V *out)
 {
+    const long reach = starts[count - 1] + WINDOW - starts[0];
+    for (long c = 0; c < 3 && reach <= LANES * WINDOW; c++)
+        for (long t = 0; t < reach; t += ALIGN / 4)
+            __builtin_prefetch((const char *)data + (c * n + starts[0] + t) * 4);
     for (long begin = 0; begin < WINDOW; begin += LANES) {
         /* the last strip is moved back, as the last tile of a convolution */
         const long at = begin + LANES <= WINDOW ? begin : WINDOW - LANES;
@@ -161,7 +167,7 @@ TARGET static void NAME(cut)(const void *data, int is_float, long n, const int64
                 if (l >= count)
                     rows[l] = (V){0};
             }
-            NAME(transpose)(rows, 1, out + at * 3 + c, 3);
+            NAME(transpose)(rows, 1, out + c * WINDOW + at, 1);
         }
     }
 }
@@ -195,7 +201,7 @@ TARGET static void NAME(rescale)(const struct network *net, V *out)
     }
 }
 
-/* The sum of a component, x[t * 3], in float32 and in torch's order: 32 partial sums, gathered
+/* The sum of a component, x[t], in float32 and in torch's order: 32 partial sums, gathered
  * every 16 rounds, then eight, then one. What float32 leaves of a large offset is then what it
  * leaves in SeisBench, which takes it for signal. */
 TARGET static V NAME(sum)(const V *x)
@@ -205,7 +211,7 @@ TARGET static V NAME(sum)(const V *x)
     long t = 0;
     for (long round = 1; t + ROUND <= WINDOW; round++) {
         for (long k = 0; k < ROUND; k++, t++)
-            low[k] += x[t * 3];
+            low[k] += x[t];
         for (long k = 0; k < ROUND && round % GATHER == 0; k++) {
             high[k] += low[k];
             low[k] = (V){0};
@@ -215,28 +221,28 @@ TARGET static V NAME(sum)(const V *x)
         low[k] += high[k];
     for (; t + WIDTH <= WINDOW; t += WIDTH)
         for (long k = 0; k < WIDTH; k++)
-            low[k] += x[(t + k) * 3];
+            low[k] += x[t + k];
     for (long k = WIDTH; k < ROUND; k++)
         low[k % WIDTH] += low[k];
     V sum = {0};
     for (; t < WINDOW; t++)
-        sum += x[t * 3];
+        sum += x[t];
     for (long k = 0; k < WIDTH; k++)
         sum += low[k];
     return sum;
 }
 
-/* Raw windows [WINDOW][3] as the network wants them: demeaned, over their unbiased deviation, which
+/* Raw windows [3][WINDOW] as the network wants them: demeaned, over their unbiased deviation, which
  * is summed in double about the first sample. A constant component becomes zero. */
 TARGET static void NAME(normalise)(const V *raw, const struct network *net, V *out)
 {
     const int further = net->detrend || net->peak; /* then the scale is found after that */
     for (long c = 0; c < 3; c++) {
-        const V *x = raw + net->order[c];
+        const V *x = raw + net->order[c] * WINDOW;
         const D first = __builtin_convertvector(x[0], D);
         D sum = {0}, square = {0};
         for (long t = 0; t < WINDOW; t++) {
-            const D d = __builtin_convertvector(x[t * 3], D) - first;
+            const D d = __builtin_convertvector(x[t], D) - first;
             sum += d;
             square += d * d;
         }
@@ -248,7 +254,7 @@ TARGET static void NAME(normalise)(const V *raw, const struct network *net, V *o
             scale[l] = variance[l] > 0 ? (further ? 1 : 1 / deviation) : 0;
         }
         for (long t = 0; t < WINDOW; t++)
-            out[t * 3 + c] = (x[t * 3] - mean) * scale;
+            out[t * 3 + c] = (x[t] - mean) * scale;
     }
     if (further)
         NAME(rescale)(net, out);
