@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from catalog.schema import PHASES
+from catalog.schema import COMPONENTS, PHASES
+from workers.captured import Forward, replayed
 from workers.phasenet import WINDOW, FoldedPhaseNet
 from workers.recipe import Recipe, mean, phase_rows
 from workers.weights import Preparation, Weights
@@ -60,9 +62,9 @@ class Folded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """One weight set on the device."""
+    """One weight set on the device. forward: normalised windows -> probabilities."""
 
-    module: nn.Module
+    forward: Forward
     preparation: Preparation
 
 
@@ -78,7 +80,9 @@ class TensorEngine:
 
     def load(self, weights: Weights) -> Network:
         module = self._arithmetic.network(weights).to(self._device)
-        return Network(module, weights.preparation)
+        forward = partial(self._arithmetic.probabilities, module)
+        shape = (self._batch, len(COMPONENTS), WINDOW)
+        return Network(replayed(forward, shape, self._device), weights.preparation)
 
     @torch.inference_mode()
     def curves(
@@ -94,7 +98,7 @@ class TensorEngine:
             [Stack(shape, r.stacking, r.blinding, self._device) for _ in r.networks]
             for r in recipes
         ]
-        windows = torch.empty((self._batch, 3, WINDOW), device=self._device)
+        windows = torch.empty((self._batch, len(COMPONENTS), WINDOW), device=self._device)
         for begin in range(0, len(starts), self._batch):
             batch = starts[begin : begin + self._batch]
             cut(here, batch, windows)
@@ -112,4 +116,4 @@ class TensorEngine:
         wanted = network.preparation.windows
         if wanted not in prepared:
             prepared[wanted] = normalise(windows, network.preparation)
-        return self._arithmetic.probabilities(network.module, prepared[wanted])
+        return network.forward(prepared[wanted])

@@ -19,6 +19,7 @@ import workers.span
 import workers.tensors
 from catalog.schema import StationDay
 from workers.archives import Archive
+from workers.captured import Captured
 from workers.compiled import CompiledEngine
 from workers.device import synchronise
 from workers.pipeline import gather, pick_gathered
@@ -144,6 +145,7 @@ def _hooks(candidate: Candidate) -> list[Hook]:
     arithmetic = [Hook(kind, "probabilities", FORWARD) for kind in (Eager, Folded)]
     return [
         *arithmetic,
+        Hook(Captured, "__call__", FORWARD),
         Hook(Span, "of", ASSEMBLE),
         Hook(workers.pipeline, "filtered", ASSEMBLE),
         Hook(candidate.engine, "curves", COPY),

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import workers.tensors
 from tests.peer import seisbench
+from workers.captured import Forward
 from workers.compiled import CompiledEngine, Instructions, instructions
 from workers.engines import Engine, open_engine
 from workers.phasenet import WINDOW
@@ -125,3 +127,47 @@ def test_networks_that_share_a_call_do_not_touch_each_other(name: str) -> None:
         assert torch.equal(engine.curves(data, starts, [recipe])[0], curve)
     assert not torch.equal(together[0], together[3])
     assert torch.equal(together[2], (together[3] + together[0]) / 2)
+
+
+class _OneBatch:
+    """What a captured forward is to its caller: one place for the batch, one for the result."""
+
+    def __init__(self, forward: Forward, shape: tuple[int, ...], device: torch.device) -> None:
+        self._forward = forward
+        self._batch = torch.full(shape, torch.nan, device=device)
+        self._result = torch.full((shape[0], 3, WINDOW), torch.nan, device=device)
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        self._batch.copy_(batch)
+        self._result.copy_(self._forward(self._batch))
+        return self._result
+
+
+def test_a_result_may_be_overwritten_by_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a CUDA graph does, whose memory is its own."""
+    rng = np.random.default_rng(8)
+    data = np.stack([component("quakes", 150_000, rng) for _ in "ZNE"])
+    starts = window_starts(0, data.shape[1])
+    engine = TensorEngine(Folded(), "cpu", 16)
+
+    def curves() -> list[torch.Tensor]:
+        one, two = engine.load(WEIGHTS), engine.load(resolve("builtin:synthetic_early"))
+        return engine.curves(data, starts, [Recipe((one,)), Recipe((two, one))])
+
+    expected = curves()
+    monkeypatch.setattr(workers.tensors, "replayed", _OneBatch)
+    for got, curve in zip(curves(), expected, strict=True):
+        assert torch.equal(got, curve)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize(("name", "tolerance"), [("exact", 1e-5), ("fast", 1e-5), ("fp16", 0.05)])
+def test_a_gpu_gives_the_same_curves(name: str, tolerance: float) -> None:
+    rng = np.random.default_rng(9)
+    data = np.stack([component(kind, 3_000_000, rng) for kind in ("quakes", "offset", "quakes")])
+    starts = window_starts(0, data.shape[1])
+
+    def curve(engine: Engine) -> torch.Tensor:
+        return engine.curves(data, starts, [Recipe((engine.load(WEIGHTS),))])[0].cpu()
+
+    assert (curve(open_engine(name, "cuda")) - curve(open_engine("exact"))).abs().max() < tolerance
