@@ -27,6 +27,7 @@ COLUMNS = {
     "rate": np.float64,
     "encoding": np.int16,
     "last": np.int32,
+    "marks": np.uint8,
 }
 """Of a table of records: an object of two gigabytes has four million, so every byte counts."""
 
@@ -63,6 +64,7 @@ class Records:
 
     at, length: bytes. channel: row of `channels`. start: ns since the epoch, time correction
     applied. count: samples. rate: Hz. last: the last sample as a Steim header announces it.
+    marks: see workers/miniseed/marks.py.
     junk: byte ranges that hold no record, each with the row of the record after it.
     truncated: the object ends inside a record.
     """
@@ -75,6 +77,7 @@ class Records:
     rate: NDArray[np.float64]
     encoding: NDArray[np.int16]
     last: NDArray[np.int32]
+    marks: NDArray[np.uint8]
     channels: list[ChannelId]
     junk: list[tuple[int, int, int]]
     truncated: bool

@@ -16,7 +16,8 @@ import numpy as np
 from pymseed import MiniSEEDError, MS3Record, sourceid2nslc
 
 from workers.miniseed.body import PIECE, Body
-from workers.miniseed.equal import codes_of, equal_records, length_of
+from workers.miniseed.equal import begins_record, codes_of, equal_records, length_of
+from workers.miniseed.marks import marks_of_one
 from workers.miniseed.records import COLUMNS, STEIM, ChannelId, Columns, Records
 
 LOOKAHEAD = 2**17
@@ -25,6 +26,9 @@ has no more, and its end is sometimes known by the next one alone."""
 
 LONGEST = 10 * 2**20
 """Bytes of the longest record that libmseed reads."""
+
+SHORTEST = 128
+"""Bytes of the shortest miniSEED 2 record; all lengths are multiples."""
 
 FEW, MANY = 8, 64
 """Equal records in a row: below FEW, numpy is left alone for a while; after MANY, it is trusted."""
@@ -61,6 +65,7 @@ class _Scan:
     numbers: dict[ChannelId, int] = field(default_factory=dict)
     junk: list[tuple[int, int, int]] = field(default_factory=list)
     lost: _Lost | None = None
+    length: int = 0  # of the last record
 
     def run(self) -> Records:
         size, asked = self.body.size, PIECE
@@ -85,7 +90,10 @@ class _Scan:
         single: list[tuple[float, ...]] = []
         while at < len(view):
             if not alone and self.lost is None:
-                table = equal_records(view, at, most, self.numbers)
+                length = length_of(view[at:])
+                if self._swallows(view, at, length):
+                    length = 0
+                table = equal_records(view, at, length, most, self.numbers)
                 count = len(table["at"]) if table else 0
                 pause = 1 if count >= FEW else min(2 * pause, 256)
                 alone = 0 if count == most else pause
@@ -93,7 +101,8 @@ class _Scan:
                 if table:
                     self._keep(_columns(single))
                     single.clear()
-                    at += count * int(table["length"][0])
+                    self.length = length
+                    at += count * length
                     table["at"] += base
                     self._keep(table)
                     continue
@@ -101,6 +110,8 @@ class _Scan:
             if not final and len(view) - at < LOOKAHEAD:
                 break
             record, short = _parse(view, at)
+            if record is not None and self._swallows(view, at, record.reclen):
+                record = None
             if record is None:
                 if short and not final and len(view) - at <= LONGEST:
                     break
@@ -113,9 +124,20 @@ class _Scan:
             self.at = base + at
             self._recovered(len(single))
             single.append(_row(view, at, record, base, self.numbers))
+            self.length = record.reclen
             at += record.reclen
         self._keep(_columns(single))
         self.at = base + at
+
+    def _swallows(self, view: memoryview, at: int, length: int) -> bool:
+        """Whether a miniSEED 2 record claims another length than the one before, over records
+        that are whole: its length is damaged. (miniSEED 3 has a checksum.)"""
+        if length == self.length or bytes(view[at : at + 2]) == b"MS":
+            return False
+        return any(
+            (found.start() - at) % SHORTEST == 0 and begins_record(view[found.start() :])
+            for found in _START.finditer(view, at + SHORTEST, at + length)
+        )
 
     def _recovered(self, pending: int = 0) -> None:
         """A record, or the end, after bytes that were none."""
@@ -166,7 +188,8 @@ def _row(
     number = numbers.setdefault(_record_codes(view, at, record), len(numbers))
     count = min(record.samplecnt, 2**31 - 1)  # no record holds as many
     rate = record.samprate if record.samprate > 0 else 0.0
-    return base + at, length, number, record.starttime, count, rate, record.encoding, last
+    marks = marks_of_one(view[at : at + length])
+    return base + at, length, number, record.starttime, count, rate, record.encoding, last, marks
 
 
 def _columns(rows: list[tuple[float, ...]]) -> Columns:
