@@ -134,13 +134,17 @@ def unpack_selected(
         channels[codes] = Channel(
             known.fragments,
             [*known.flags, *(flag for owner, flag in contents.flags if owner in (None, codes))],
-            np.append(known.repairs, [ns for owner, ns in contents.repairs if owner == codes]),
+            np.append(known.repairs, _repairs(contents, codes)),
         )
     for codes in [*channels][:1]:  # what no channel owns counts once
-        unowned = [ns for owner, ns in contents.repairs if owner is None]
         known = channels[codes]
-        channels[codes] = replace(known, repairs=np.append(known.repairs, unowned))
+        unowned = np.append(known.repairs, _repairs(contents, None))
+        channels[codes] = replace(known, repairs=unowned)
     return Decoded(channels, detail)
+
+
+def _repairs(contents: Contents, codes: ChannelId | None) -> NDArray[np.int64]:
+    return np.array([ns for owner, ns in contents.repairs if owner == codes], np.int64)
 
 
 def extent(records: Records, rows: Rows) -> tuple[int, int]:

@@ -27,9 +27,6 @@ has no more, and its end is sometimes known by the next one alone."""
 LONGEST = 10 * 2**20
 """Bytes of the longest record that libmseed reads."""
 
-SHORTEST = 128
-"""Bytes of the shortest miniSEED 2 record; all lengths are multiples."""
-
 FEW, MANY = 8, 64
 """Equal records in a row: below FEW, numpy is left alone for a while; after MANY, it is trusted."""
 
@@ -91,9 +88,12 @@ class _Scan:
         while at < len(view):
             if not alone and self.lost is None:
                 length = length_of(view[at:])
-                if self._swallows(view, at, length):
+                if length != self.length and not final and len(view) - at < LOOKAHEAD:
+                    length = 0  # whether it is damaged needs more of the object
+                if _misstates(view, at, length, self.length):
                     length = 0
                 table = equal_records(view, at, length, most, self.numbers)
+                table = table and _trusted(view, table, final)
                 count = len(table["at"]) if table else 0
                 pause = 1 if count >= FEW else min(2 * pause, 256)
                 alone = 0 if count == most else pause
@@ -110,7 +110,7 @@ class _Scan:
             if not final and len(view) - at < LOOKAHEAD:
                 break
             record, short = _parse(view, at)
-            if record is not None and self._swallows(view, at, record.reclen):
+            if record is not None and _misstates(view, at, record.reclen, self.length):
                 record = None
             if record is None:
                 if short and not final and len(view) - at <= LONGEST:
@@ -129,16 +129,6 @@ class _Scan:
         self._keep(_columns(single))
         self.at = base + at
 
-    def _swallows(self, view: memoryview, at: int, length: int) -> bool:
-        """Whether a miniSEED 2 record claims another length than the one before, over records
-        that are whole: its length is damaged. (miniSEED 3 has a checksum.)"""
-        if length == self.length or bytes(view[at : at + 2]) == b"MS":
-            return False
-        return any(
-            (found.start() - at) % SHORTEST == 0 and begins_record(view[found.start() :])
-            for found in _START.finditer(view, at + SHORTEST, at + length)
-        )
-
     def _recovered(self, pending: int = 0) -> None:
         """A record, or the end, after bytes that were none."""
         if self.lost is not None and not self.lost.control:
@@ -149,6 +139,34 @@ class _Scan:
         if len(table["at"]):
             self.count += len(table["at"])
             self.tables.append(table)
+
+
+def _misstates(view: memoryview, at: int, length: int, before: int) -> bool:
+    """Whether a miniSEED 2 record is not as long as it says. before: the length of the last one.
+
+    It is so where whole records begin inside, and where it is short of where the next one begins.
+    A record as long as the last one which another follows is not looked into. miniSEED 3 has a
+    checksum.
+    """
+    if not length or bytes(view[at : at + 2]) == b"MS":
+        return False
+    followed = _START.match(view, at + length) is not None
+    if length == before and followed:
+        return False
+    if length < before and not followed:
+        return begins_record(view[at + before :])
+    inside = _START.finditer(view, at + 48, at + length)
+    return any(begins_record(view[found.start() :]) for found in inside)
+
+
+def _trusted(view: memoryview, table: Columns, final: bool) -> Columns | None:
+    """Equal records; without the last where that is cut, or may be for all that is known."""
+    at, length = int(table["at"][-1]), int(table["length"][-1])
+    unknown = not final and len(view) - at < LOOKAHEAD
+    if not unknown and not _misstates(view, at, length, length):
+        return table
+    shorter = {name: column[:-1] for name, column in table.items()}
+    return shorter if len(shorter["at"]) else None
 
 
 def _parse(view: memoryview, at: int) -> tuple[MS3Record | None, bool]:
