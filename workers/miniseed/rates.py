@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.miniseed.chains import Rows, in_time
-from workers.miniseed.records import NS, Records, snapped
+from workers.miniseed.records import NS, Records
 
 FloatArray = NDArray[np.float64]
 
@@ -39,9 +39,9 @@ def sane(rate: FloatArray) -> NDArray[np.bool_]:
 def true_rates(records: Records, rows: Rows) -> FloatArray:
     """Hz of each of `rows`, waveform records of one channel and kind of sample, in any order.
 
-    What no times contradict is the header's rate, a whole number where it is nearly one.
+    What no times contradict is the header's rate.
     """
-    rate = snapped(records.rate[rows])
+    rate = records.rate[rows]
     if len(rows) < 2:
         return rate
     timed = in_time(records, rows)
@@ -59,11 +59,13 @@ def true_rates(records: Records, rows: Rows) -> FloatArray:
 
 def _measured(start: NDArray[np.int64], count: NDArray[np.int32], rate: FloatArray) -> FloatArray:
     """Rates of records in order of time, those corrected that their times contradict."""
-    step, held, sample = np.diff(start), count[:-1].astype(np.float64), NS / rate[:-1]
+    one = bool(rate.min() == rate.max())
+    step, held = np.diff(start), count[:-1].astype(np.float64)
+    sample = np.asarray(NS / rate[0] if one else NS / rate[:-1])
     late = step - held * sample
     fits = np.abs(late) <= sample / 2
-    if rate.min() == rate.max():
-        if fits.all() and abs(late.sum()) <= sample[0]:  # as nearly everywhere
+    if one:
+        if fits.all() and abs(late.sum()) <= sample:  # as nearly everywhere
             return rate
         members, which = rate[:1], np.zeros(len(rate), np.intp)
     else:

@@ -100,6 +100,8 @@ class Records:
 
 def snapped(rate: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each rate, or the whole number that it means, where it is within RATE_TOLERANCE of one."""
+    if len(rate) and rate[0] == np.rint(rate[0]) and (rate == rate[0]).all():
+        return rate
     whole = np.rint(rate)
     with np.errstate(invalid="ignore"):
         near = (whole > 0) & (np.abs(rate - whole) <= RATE_TOLERANCE * whole)

@@ -59,11 +59,15 @@ def misplaced(records: Records, rows: Rows) -> Rows:
     overlaps others where it is, or adjoins none.
     """
     none = np.zeros(0, np.intp)
+    if len(rows) < 3:
+        return none
     start, stop = records.start[rows], ends(records, rows)
-    if len(rows) < 3 or (np.diff(start) < 0).sum() > 2 + DISORDER * len(rows):
+    late = np.abs(start[1:-1] - stop[:-2])
+    if late.max() <= DISPLACED * NS / records.rate[rows].max():
+        return none
+    if (np.diff(start) < 0).sum() > 2 + DISORDER * len(rows):
         return none
     step = NS / records.rate[rows]
-    late = np.abs(start[1:-1] - stop[:-2])
     far = 1 + np.flatnonzero(late > DISPLACED * step[1:-1])
     far = far[_fills(records, rows[far - 1], rows[far], rows[far + 1])]
     if not len(far):

@@ -21,6 +21,10 @@ from workers.miniseed.strays import ends, holes, miscoded, misnamed, misplaced, 
 BRIDGE_NS = 60 * NS
 """Doubts about time that are less apart are one: a clock may be locked and lost all day long."""
 
+_READ = np.isin(np.arange(256), [*SAMPLE_KINDS])
+_KIND = [np.isin(np.arange(256), codings) for codings in KINDS.values()]
+"""By encoding: whether it is read at all, and whether as one of KINDS."""
+
 Span = tuple[int, int, int]
 """(bits of `Flag`, start ns, end ns), half-open."""
 
@@ -47,16 +51,17 @@ def survey(records: Records, source: str) -> Survey:
     without samples or a rate (logs, state of health) are no waveform.
     """
     found = Survey(records, [], [], [], [])
+    records = replace(records, rate=snapped(records.rate))
     holds = (records.count > 0) & (records.encoding != 0)
-    readable = holds & np.isin(records.encoding, [*SAMPLE_KINDS]) & possible(records)
+    readable = holds & _READ[records.encoding] & possible(records)
     channels = list(_by_channel(records))
     rate = records.rate.copy()
     for rows in channels:
-        for codings in KINDS.values():
-            some = rows[readable[rows] & np.isin(records.encoding[rows], codings)]
+        for of_kind in _KIND:
+            some = rows[readable[rows] & of_kind[records.encoding[rows]]]
             if len(some):
                 rate[some] = true_rates(records, some)
-    corrected = readable & (rate != snapped(records.rate))
+    corrected = readable & (rate != records.rate)
     records = replace(records, rate=rate)
     waveform = readable & sane(rate)
     alien = misnamed(records, waveform)
@@ -113,8 +118,8 @@ def _alike(records: Records, rows: Rows) -> Iterator[Rows]:
         by_rate = np.split(rows[order], np.cumsum(np.bincount(which))[:-1])
     for part in by_rate:
         encodings = records.encoding[part]
-        for codings in KINDS.values():
-            chosen = part[np.isin(encodings, codings)]
+        for of_kind in _KIND:
+            chosen = part[of_kind[encodings]]
             if len(chosen):
                 yield chosen
 
@@ -133,7 +138,7 @@ def _damage(
         return
     bad = np.setdiff1d(rows, good, assume_unique=True)
     placed = possible(records)[bad] & sane(records.rate[bad]) & holds[bad]
-    unread = placed & ~np.isin(records.encoding[bad], [*SAMPLE_KINDS])
+    unread = placed & ~_READ[records.encoding[bad]]
     for encoding in np.unique(records.encoding[bad[unread]]).tolist():
         count = int((records.encoding[bad[unread]] == encoding).sum())
         found.detail.append(f"{source}: {count} records of {codes} left out: encoding {encoding}")
