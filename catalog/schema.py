@@ -25,7 +25,11 @@ SEMANTICS_VERSION = 3
 DAY_NS = 86_400_000_000_000
 EPOCH = date(1970, 1, 1)
 
+BLANK = "_"
+"""Stands for a blank network or station."""
+
 _CODE = re.compile(r"[A-Za-z0-9_-]*")
+_TEMPORARY = re.compile(r"[1-9XYZ].")
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -50,8 +54,42 @@ class TraceId:
             raise ValueError(f"trace {text!r}: write it as NET.STA.LOC.BAND")
         return cls(*codes)
 
+    @classmethod
+    def spelled(cls, network: str, station: str, location: str, band: str) -> TraceId:
+        """The trace whose codes are spelled so in an archive, whatever characters they have.
+
+        See `safe_code`; a blank network or station is BLANK, and a band is in upper case.
+        """
+        network, station = (safe_code(code) or BLANK for code in (network, station))
+        return cls(network, station, safe_code(location), safe_code(upper(band)))
+
     def __str__(self) -> str:
         return f"{self.network}.{self.station}.{self.location}.{self.band}"
+
+
+def safe_code(code: str) -> str:
+    """A code in letters, digits, `-` and `_` alone, different for different codes.
+
+    A code of such characters stays as it is. In any other each character but letters, digits and
+    `-` is written `_xHH_`, by its number in hexadecimal: `SÉN` is `S_xC9_N`. So are the `_` of a
+    code that might be taken for BLANK or for one that was written so.
+    """
+    if _CODE.fullmatch(code) and code != BLANK and "_x" not in code:
+        return code
+    return "".join(c if _CODE.fullmatch(c) and c != "_" else f"_x{ord(c):02X}_" for c in code)
+
+
+def upper(code: str) -> str:
+    """A channel code in upper case; letters beyond ASCII, whose case may change length, stay."""
+    return "".join(c.upper() if c.isascii() else c for c in code)
+
+
+def extended_network(code: str, year: int) -> str:
+    """A network code that no other network has: a temporary one is given its year, `XA2010`.
+
+    Codes that begin with X, Y, Z or a digit from 1 on are lent anew in other years (FDSN).
+    """
+    return f"{code}{year:04d}" if _TEMPORARY.fullmatch(code) else code
 
 
 @dataclass(frozen=True, order=True, slots=True)

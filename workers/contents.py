@@ -7,7 +7,7 @@ that a sample is the same however the data are cut; only the records of the span
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -16,28 +16,29 @@ from numpy.typing import NDArray
 from catalog.schema import Flag, TraceId
 from workers.decoded import BadFormat, Channel, Decoded, masked
 from workers.miniseed.body import Body
-from workers.miniseed.chains import Rows, chain, distinct, inside, snap
+from workers.miniseed.chains import Rows, chain, distinct, inside
 from workers.miniseed.chains import offsets as record_offsets
-from workers.miniseed.records import KINDS, SAMPLE_KINDS, ChannelId, Records, duration_ns
+from workers.miniseed.records import ChannelId, Records, duration_ns
+from workers.miniseed.strays import room
+from workers.miniseed.survey import Span, Survey, survey
 from workers.miniseed.unpack import Samples, unpack
 from workers.waveform import Fragment
-
-LEAST_HZ, MOST_HZ = 1e-4, 1e7
-"""A rate beyond is a damaged header's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What the headers of a miniSEED object say; nothing is unpacked.
 
-    groups: rows of the waveform records by channel, rate and kind of sample. flags: what is lost
-    between the records, channel None: of every channel.
+    groups: rows of the waveform records by channel, rate and kind of sample. flags, repairs (ns,
+    see Channel): what the headers say, and what is lost between the records; channel None: of
+    every channel.
     """
 
     source: str
     records: Records
     groups: Sequence[tuple[ChannelId, Rows]]
-    flags: Sequence[tuple[ChannelId | None, tuple[int, int, int]]]
+    flags: Sequence[tuple[ChannelId | None, Span]]
+    repairs: Sequence[tuple[ChannelId | None, int]]
     detail: Sequence[str]
 
     @property
@@ -49,12 +50,13 @@ class Contents:
 class Stretch:
     """Records of one chain that reach into a span. channel: all rows of their channel and kind.
 
-    index, offset: of each record, its first sample on the grid, and true minus grid time in ns.
-    begin: the first sample of the whole chain.
+    twins: rows that equal one of the channel's. index, offset: of each record, its first sample on
+    the grid, and true minus grid time in ns. begin: the first sample of the whole chain.
     """
 
     codes: ChannelId
     channel: Rows
+    twins: Rows
     rows: Rows
     index: NDArray[np.int64]
     offset: NDArray[np.int64]
@@ -62,10 +64,15 @@ class Stretch:
 
 
 def read_contents(records: Records, source: str) -> Contents:
-    """The table of an object's records as channels. `source` names it in messages."""
-    detail: list[str] = []
-    groups = _survey(records, source, detail)
-    return Contents(source, records, groups, _lost_spans(records, groups, source, detail), detail)
+    """The table of an object's records as channels. `source` names it in messages.
+
+    Raises BadFormat where there are waveforms, and none that can be read.
+    """
+    found = survey(records, source)
+    if found.detail and not found.groups:
+        raise BadFormat(source, "; ".join(found.detail))
+    _lost_bytes(found, source)
+    return Contents(source, found.records, found.groups, found.flags, found.repairs, found.detail)
 
 
 def select(
@@ -77,13 +84,14 @@ def select(
         if trace is not None and codes.trace != trace:
             continue
         channel = distinct(body, contents.records, group)
-        rate = snap(float(contents.records.rate[group[0]]))
+        twins = group[:0] if len(channel) == len(group) else np.setdiff1d(group, channel)
+        rate = float(contents.records.rate[group[0]])
         for rows in chain(contents.records, channel):
             index, offset = record_offsets(contents.records, rows, rate)
             part = inside(contents.records, rows, index, start_ns, end_ns)
             if part.start < part.stop:
                 found = rows[part], index[part], offset[part]
-                stretches.append(Stretch(codes, channel, *found, int(index[0])))
+                stretches.append(Stretch(codes, channel, twins, *found, int(index[0])))
     return stretches
 
 
@@ -94,14 +102,16 @@ def unpack_selected(
     records, source = contents.records, contents.source
     detail = list(contents.detail)
     groups = [codes for codes, _ in contents.groups if trace in (None, codes.trace)]
-    channels = dict.fromkeys(groups, Channel(()))
+    damaged = [codes for codes, _ in contents.flags if codes and trace in (None, codes.trace)]
+    channels = dict.fromkeys([*groups, *damaged], Channel(()))
     whole = 0  # groups of which every record was selected
     for _, grouped in groupby(stretches, key=lambda stretch: id(stretch.channel)):
         alike = list(grouped)
         codes, channel = alike[0].codes, alike[0].channel
         unpacked = unpack(body, records, [stretch.rows for stretch in alike], channel)
         fragments: list[Fragment] = []
-        flags = [(Flag.SALVAGED, *extent(records, row)) for row in unpacked.lost[:, None]]
+        flags = _lost_spans(records, channel, unpacked.lost)
+        repairs = [records.start[rows] for rows in (unpacked.lost, alike[0].twins)]
         for stretch, samples in zip(alike, unpacked.samples, strict=True):
             for fragment, spoilt in _fragments(records, stretch, samples, unpacked.lost):
                 fragments.append(fragment)
@@ -112,15 +122,29 @@ def unpack_selected(
         if unpacked.disowned:
             detail.append(f"{source}: {codes} announces other last samples than it holds; kept")
         known = channels[codes]
-        channels[codes] = Channel([*known.fragments, *fragments], [*known.flags, *flags])
+        channels[codes] = Channel(
+            [*known.fragments, *fragments],
+            [*known.flags, *flags],
+            np.concatenate([known.repairs, *repairs]),
+        )
         whole += sum(len(stretch.rows) for stretch in alike) == len(channel)
     if groups and whole == len(groups) and not any(c.fragments for c in channels.values()):
         raise BadFormat(source, f"none of its {len(records)} records can be unpacked")
-    for owner, flag in contents.flags:
-        for codes, known in channels.items():
-            if owner in (None, codes):
-                channels[codes] = Channel(known.fragments, [*known.flags, flag])
+    for codes, known in channels.items():
+        channels[codes] = Channel(
+            known.fragments,
+            [*known.flags, *(flag for owner, flag in contents.flags if owner in (None, codes))],
+            np.append(known.repairs, _repairs(contents, codes)),
+        )
+    for codes in [*channels][:1]:  # what no channel owns counts once
+        known = channels[codes]
+        unowned = np.append(known.repairs, _repairs(contents, None))
+        channels[codes] = replace(known, repairs=unowned)
     return Decoded(channels, detail)
+
+
+def _repairs(contents: Contents, codes: ChannelId | None) -> NDArray[np.int64]:
+    return np.array([ns for owner, ns in contents.repairs if owner == codes], np.int64)
 
 
 def extent(records: Records, rows: Rows) -> tuple[int, int]:
@@ -129,71 +153,57 @@ def extent(records: Records, rows: Rows) -> tuple[int, int]:
     return int(records.start[rows].min()), int(ends.max())
 
 
-def _survey(records: Records, source: str, detail: list[str]) -> list[tuple[ChannelId, Rows]]:
-    """Rows of the waveform records by channel, rate and kind of sample.
-
-    Channels that cannot be a trace, and encodings that nothing here reads, go to the detail.
-    Records without samples or a rate (logs, state of health) are no waveform.
-    """
-    groups: list[tuple[ChannelId, Rows]] = []
-    waveform = (records.count > 0) & (records.encoding != 0)
-    waveform &= (records.rate > LEAST_HZ) & (records.rate < MOST_HZ)
-    for number, codes in enumerate(records.channels):
-        rows = np.flatnonzero(waveform & (records.channel == number))
-        if not len(rows):
-            continue
-        try:
-            _ = codes.trace
-        except ValueError as error:
-            detail.append(f"{source}: channel {codes} left out: {error}")
-            continue
-        encodings, rates = records.encoding[rows], records.rate[rows]
-        for encoding in np.unique(encodings).tolist():
-            if encoding not in SAMPLE_KINDS:
-                count = int((encodings == encoding).sum())
-                detail.append(f"{source}: {count} records of {codes} left out: encoding {encoding}")
-        for rate in np.unique(rates):
-            for codings in KINDS.values():
-                chosen = rows[(rates == rate) & np.isin(encodings, codings)]
-                if len(chosen):
-                    groups.append((codes, chosen))
-    return groups
-
-
-def _lost_spans(
-    records: Records, groups: list[tuple[ChannelId, Rows]], source: str, detail: list[str]
-) -> list[tuple[ChannelId | None, tuple[int, int, int]]]:
+def _lost_bytes(found: Survey, source: str) -> None:
     """Flags for bytes that hold no record and for a cut end; channel None: of every channel."""
-    spans: list[tuple[ChannelId | None, tuple[int, int, int]]] = []
+    records = found.records
     if not records.truncated and not records.junk:
-        return spans
-    each = [extent(records, rows) for _, rows in groups]
+        return
+    each = [extent(records, rows) for _, rows in found.groups]
     whole = (min((low for low, _ in each), default=0), max((high for _, high in each), default=0))
     if records.truncated:
-        detail.append(f"{source}: ends inside a record")
-        spans.append((None, (Flag.TRUNCATED, *whole)))
+        found.detail.append(f"{source}: ends inside a record")
+        found.flags.append((None, (Flag.TRUNCATED, *whole)))
     if records.junk:
         count = sum(stop - start for start, stop, _ in records.junk)
-        detail.append(f"{source}: {count} bytes are no record and were skipped")
+        found.detail.append(f"{source}: {count} bytes are no record and were skipped")
     for _, _, row in records.junk:
         inside = 0 < row < len(records) and records.channel[row - 1] == records.channel[row]
         if inside and records.end(row - 1) <= records.start[row]:
             codes = records.channels[records.channel[row]]
             hole = (records.end(row - 1), int(records.start[row]))
-            spans.append((codes, (Flag.SALVAGED, *hole)))
+            found.flags.append((codes, (Flag.SALVAGED, *hole)))
+            found.repairs.append((codes, hole[0]))
         else:
-            spans.append((None, (Flag.SALVAGED, *whole)))
-    return spans
+            found.flags.append((None, (Flag.SALVAGED, *whole)))
+            found.repairs.append((None, whole[0]))
+
+
+def _lost_spans(records: Records, channel: Rows, lost: Rows) -> list[Span]:
+    """What records that cannot be unpacked leave of the time of their channel, rows in time.
+
+    The count of such a record may be damaged too: up to the next one, but no longer than a record
+    has room for.
+    """
+    if not len(lost):
+        return []
+    rate = float(records.rate[channel[0]])
+    at = np.flatnonzero(np.isin(channel, lost))
+    rows = channel[at]
+    start = records.start[rows]
+    following = np.append(records.start[channel[1:]], -1)[at]
+    stop = np.maximum(start + duration_ns(records.count[rows], rate), following)
+    stop = np.minimum(stop, start + duration_ns(room(records, rows), rate))
+    return [(Flag.SALVAGED, a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True)]
 
 
 def _fragments(
     records: Records, stretch: Stretch, samples: Samples, lost: Rows
-) -> Iterator[tuple[Fragment, list[tuple[int, int, int]]]]:
+) -> Iterator[tuple[Fragment, list[Span]]]:
     """A stretch without its lost records, in pieces where these were, each with its flags.
 
     What is lost moves nothing: the place of a record is told by the headers alone.
     """
-    rate = snap(float(records.rate[stretch.rows[0]]))
+    rate = float(records.rate[stretch.rows[0]])
     good = ~np.isin(stretch.rows, lost)
     stop = np.cumsum(records.count[stretch.rows])
     start = stop - records.count[stretch.rows]
@@ -206,7 +216,7 @@ def _fragments(
         part = samples[start[run[0]] : stop[run[-1]]]
         place = rate, int(index[0])
         fragment = masked(stretch.codes.component, *place, part, offsets, None, stretch.begin)
-        flags: list[tuple[int, int, int]] = []
+        flags: list[Span] = []
         if fragment.valid is not None:  # record by record, so that no span changes it
             spoilt = np.add.reduceat(~fragment.valid, start[run] - start[run[0]]) > 0
             rows = stretch.rows[run]

@@ -9,8 +9,7 @@ from workers.contents import Contents, extent, read_contents, select, unpack_sel
 from workers.decoded import BadFormat, Channel, Decoded, masked
 from workers.foreign import read_foreign
 from workers.miniseed.body import Body, Held
-from workers.miniseed.chains import snap
-from workers.miniseed.records import ChannelId, Records
+from workers.miniseed.records import ChannelId, Records, snapped
 from workers.miniseed.scanning import scan
 from workers.waveform import Fragment, grid_index, grid_time
 
@@ -21,6 +20,15 @@ ALWAYS = (-(2**62), 2**62)
 
 FOREIGN_BYTES = 100_000_000
 """An object in another format than miniSEED is read whole: a day of SAC at 200 Hz is smaller."""
+
+PACKED = {
+    b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"PK": "a zip file",
+}
+"""By their first bytes: compressed files, which are not looked into."""
 
 
 def look_into(body: Body, source: str) -> Contents | Decoded:
@@ -86,7 +94,7 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
         except ValueError as error:
             detail.append(f"{source}: channel {trace.codes} left out: {error}")
             continue
-        rate = snap(trace.rate)
+        rate = float(snapped(np.array([trace.rate]))[0])
         start = grid_index(trace.start_ns, rate)
         offsets = np.array([[start, trace.start_ns - grid_time(start, rate)]], np.int64)
         fragment = masked(trace.codes.component, rate, start, trace.samples, offsets, trace.valid)
@@ -94,6 +102,8 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
         channels[trace.codes] = Channel(
             [*known.fragments, fragment], [*known.flags, *_not_finite(fragment)]
         )
+    if not channels:
+        raise BadFormat(source, "; ".join(detail))
     return Decoded(channels, detail)
 
 
@@ -101,6 +111,12 @@ def _look(body: bytes) -> str:
     """What an unreadable object looks like."""
     if not body:
         return "the object is empty"
-    if body.lstrip()[:1] == b"<":
-        return f"an HTML or XML page, not a waveform: {body.lstrip()[:40]!r}"
+    text = body.lstrip()
+    if text[:1] == b"<":
+        return f"an HTML or XML page, not a waveform: {text[:40]!r}"
+    if text[:1] in (b"{", b"["):
+        return f"JSON or other text, not a waveform: {text[:40]!r}"
+    for magic, name in PACKED.items():
+        if body.startswith(magic):
+            return f"{len(body)} bytes of {name}: unpack it before it is put into the archive"
     return f"{len(body)} bytes in no known waveform format, beginning {body[:16]!r}"

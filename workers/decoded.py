@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,14 @@ class BadFormat(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One channel of one object. flags: (bit of `Flag`, start ns, end ns), half-open."""
+    """One channel of one object. flags: (bit of `Flag`, start ns, end ns), half-open.
+
+    repairs: int64 [k], ns, for each record that was skipped or equals another, where it stood.
+    """
 
     fragments: Sequence[Fragment]
     flags: Sequence[tuple[int, int, int]] = ()
+    repairs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.miniseed.rates import LEAST_HZ, MOST_HZ
 from workers.miniseed.records import NS, ChannelId
+from workers.miniseed.strays import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from obspy import Stream
 
 REFUSED = ("PICKLE",)
 """Reading (even recognising) a pickle runs the code in it."""
+
+DENSEST = 2
+"""Samples a byte that any format packs, GSE2's compression included. A header that claims more is
+not believed: its reader would take the memory."""
+
+MOST = 50_000_000
+"""Samples that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,13 @@ def read_foreign(body: bytes) -> tuple[list[ForeignTrace], list[str]]:
                 recognised = is_format(io.BytesIO(body))
                 if recognised:
                     read = buffered_load_entry_point(point.dist.name, plugin, "readFormat")
+                    claimed = sum(t.stats.npts for t in read(io.BytesIO(body), headonly=True))
+                    if claimed > min(DENSEST * len(body), MOST):
+                        said.append(
+                            f"{name}: its headers claim {claimed} samples in {len(body)} bytes; "
+                            f"at most {MOST} are read"
+                        )
+                        continue
                     traces = _traces(read(io.BytesIO(body)))
             except Exception as error:
                 # Its readers raise anything on bytes that are not theirs, `Exception` itself too.
@@ -67,7 +83,11 @@ def _traces(stream: Stream) -> list[ForeignTrace]:
     traces = []
     for trace in stream:
         stats = trace.stats
-        if not len(trace.data) or not stats.sampling_rate > 0 or trace.data.dtype.kind not in "iuf":
+        if not len(trace.data) or trace.data.dtype.kind not in "iuf":
+            continue
+        if not LEAST_HZ < stats.sampling_rate < MOST_HZ:
+            continue
+        if not EARLIEST <= stats.starttime.ns < LATEST:
             continue
         codes = ChannelId(
             *(

@@ -59,13 +59,15 @@ class Reading:
     """What an archive holds of one trace over a span.
 
     inputs: URL -> ETag of every object that was read. flags: (bits of `catalog.schema.Flag`,
-    start ns, end ns), what holds over [start, end). detail: problems met, in words.
+    start ns, end ns), what holds over [start, end). detail: problems met, in words. repaired:
+    records inside the span that were skipped, or that equal another.
     """
 
     fragments: Sequence[Fragment]
     inputs: Mapping[str, str] = field(default_factory=dict)
     flags: Sequence[tuple[int, int, int]] = ()
     detail: Sequence[str] = ()
+    repaired: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,15 +322,6 @@ def test_float64_miniseed_becomes_float32() -> None:
     np.testing.assert_array_equal(fragment.samples, values.astype(np.float32))
 
 
-def test_codes_that_cannot_name_a_trace_are_told() -> None:
-    body = bytearray(miniseed(noise(100), ORIGIN * STEP))
-    body[8:13] = b"S\xe9N  "
-    good = miniseed(noise(100), ORIGIN * STEP)
-    decoded = decode(bytes(body) + good, "object")
-    assert set(decoded.channels) == {Z}
-    assert "XX.SéN..HHZ left out" in decoded.detail[0]
-
-
 class Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (Path.touch, (Path("exploded"),))  # type: ignore[return-value]

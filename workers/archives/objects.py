@@ -121,6 +121,7 @@ class Objects:
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[str] = []
+        repaired = 0
         bad: list[BadFormat] = []
         for candidate in candidates:
             if not candidate.may_hold(start_ns, end_ns):
@@ -140,10 +141,12 @@ class Objects:
             for channel in found.channels.values():
                 flags += channel.flags
                 fragments += channel.fragments
+                repairs = channel.repairs
+                repaired += int(((repairs >= start_ns) & (repairs < end_ns)).sum())
         if bad and not fragments:
             raise bad[0] if len(bad) == 1 else BadFormat(bad[0].source, "; ".join(detail))
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        return Reading(fragments, inputs, sorted(set(flags)), list(dict.fromkeys(detail)))
+        return Reading(fragments, inputs, sorted(set(flags)), list(dict.fromkeys(detail)), repaired)
 
     def look_into(self, key: str) -> Contents | Decoded:
         """What an object holds. Nothing is remembered. Raises BadFormat and what a store raises."""
@@ -237,7 +240,7 @@ def _inside(
         if codes.trace == trace:
             parts = [clip(fragment, *clipped) for fragment in channel.fragments]
             inside = [part for part in parts if part and overlaps(part, start_ns, end_ns)]
-            channels[codes] = Channel(inside, channel.flags)
+            channels[codes] = replace(channel, fragments=inside)
     result = Decoded(channels, detail)
     samples = sum(len(one.samples) for channel in channels.values() for one in channel.fragments)
     if samples > room:

@@ -14,15 +14,9 @@ from numpy.typing import NDArray
 
 from workers.miniseed.body import Body, pieces
 from workers.miniseed.records import NS, Records, duration_ns
-from workers.waveform import grid_index, grid_time, same_rate
+from workers.waveform import grid_index, grid_time
 
 Rows = NDArray[np.intp]
-
-
-def snap(rate: float) -> float:
-    """The whole number that a rate means, where it is within RATE_TOLERANCE of one."""
-    whole = float(round(rate))
-    return whole if whole > 0 and same_rate(rate, whole) else rate
 
 
 def in_time(records: Records, rows: Rows) -> Rows:
@@ -70,7 +64,7 @@ def chain(records: Records, rows: Rows) -> list[Rows]:
     if not len(rows):
         return []
     rows = in_time(records, rows)
-    rate = snap(float(records.rate[rows[0]]))
+    rate = float(records.rate[rows[0]])
     half = NS / rate / 2
     start = records.start[rows]
     end = start + duration_ns(records.count[rows], rate)
@@ -119,7 +113,7 @@ def inside(
 
     A sample more on either side, as the grid sample of a record may lie beyond its own time.
     """
-    rate = snap(float(records.rate[rows[0]]))
+    rate = float(records.rate[rows[0]])
     low, high = grid_index(start_ns, rate) - 1, grid_index(end_ns, rate) + 1
     first = int(np.searchsorted(index + records.count[rows], low, side="right"))
     return slice(first, max(first, int(np.searchsorted(index, high, side="left"))))

@@ -14,28 +14,32 @@ from numpy.typing import NDArray
 from pymseed import MiniSEEDError, MS3Record
 
 from catalog.schema import DAY_NS
+from workers.miniseed.marks import CALIBRATION, CALIBRATIONS, marks_of
 from workers.miniseed.records import NS, STEIM, ChannelId, Columns
 
 LAYOUTS = 8
 """Different chains of blockettes in one stretch; records of further ones are read one by one."""
+FEW_CHANNELS = 64
+"""In one stretch, that are numbered all records at once; those of further ones one by one."""
 
 _BYTE = np.arange(256)
 _IN_SEQUENCE = np.isin(_BYTE, np.frombuffer(b"0123456789 \0", np.uint8))
 _IS_QUALITY = np.isin(_BYTE, np.frombuffer(b"DRQM", np.uint8))
 _IS_BLANK = np.isin(_BYTE, np.frombuffer(b" \0", np.uint8))
-
+_IS_TEXT = ((_BYTE >= 0x20) & (_BYTE < 0x7F)) | (_BYTE >= 0xA0)
 
 _HEADER = np.dtype(
     {
         "names": [
             *("year", "day", "hour", "minute", "second", "tick", "count"),
-            *("factor", "multiplier", "activity", "correction", "data", "blockette"),
+            *("factor", "multiplier", "activity", "clock", "quality", "correction", "data"),
+            "blockette",
         ],
         "formats": [
             *(">u2", ">u2", "u1", "u1", "u1", ">u2", ">u2"),
-            *(">i2", ">i2", "u1", ">i4", ">u2", ">u2"),
+            *(">i2", ">i2", "u1", "u1", "u1", ">i4", ">u2", ">u2"),
         ],
-        "offsets": [20, 22, 24, 25, 26, 28, 30, 32, 34, 36, 40, 44, 46],
+        "offsets": [20, 22, 24, 25, 26, 28, 30, 32, 34, 36, 37, 38, 40, 44, 46],
         "itemsize": 48,
     }
 )
@@ -43,13 +47,12 @@ _HEADER = np.dtype(
 
 
 def equal_records(
-    view: memoryview, at: int, most: int, numbers: dict[ChannelId, int]
+    view: memoryview, at: int, length: int, most: int, numbers: dict[ChannelId, int]
 ) -> Columns | None:
-    """Records of miniSEED 2 from `at` on, up to the first that is not like the others.
+    """Records of miniSEED 2 from `at` on, of `length` bytes, up to the first unlike the others.
 
     None where already the first is none. What is taken here libmseed reads just so.
     """
-    length = length_of(view[at:])
     rows = min((len(view) - at) // length if length else 0, most)
     if not rows or bytes(view[at : at + 2]) == b"MS":
         return None
@@ -70,6 +73,7 @@ def equal_records(
     start, rate = _start(header), _nominal_rate(header["factor"], header["multiplier"])
     encoding = np.zeros(rows, np.int16)
     last = np.zeros(rows, np.int32)
+    marks = marks_of(header["activity"], header["clock"], header["quality"], header["second"])
     good = np.zeros(rows, bool)
     for same, layout in _layouts(matrix, header, order):
         whole = slice(None) if same.all() else same
@@ -88,6 +92,8 @@ def equal_records(
             elif kind == 100:
                 rate[whole] = np.ascontiguousarray(block[:, 4:]).view(order + "f4")[:, 0]
                 fits &= rate[whole] > 0
+            elif kind in CALIBRATIONS:
+                marks[whole] |= CALIBRATION
         good[whole] = fits & sized
         if sized and 48 <= data <= length - 12:
             ends = np.ascontiguousarray(matrix[whole, data + 8 : data + 12])
@@ -105,6 +111,7 @@ def equal_records(
         "rate": rate[:stop],
         "encoding": encoding[:stop],
         "last": last[:stop],
+        "marks": marks[:stop],
     }
 
 
@@ -117,6 +124,17 @@ def _start(header: NDArray[np.void]) -> NDArray[np.int64]:
     correction = np.where(header["activity"] & 2 != 0, 0, header["correction"])  # 2: applied
     start += (header["tick"] + correction.astype(np.int64)) * 100_000
     return np.asarray(start)
+
+
+def begins_record(view: memoryview) -> bool:
+    """Whether bytes begin like a data record of miniSEED 2, and name a station."""
+    if len(view) < 48:
+        return False
+    fixed = np.frombuffer(view, np.uint8, 48).reshape(1, 48)
+    header = fixed.view(_HEADER)[:, 0]
+    either = (header, header.view(_HEADER.newbyteorder()))
+    named = bool(_IS_TEXT[fixed[0, 8:20]].all())
+    return named and any(bool(_plausible(each, fixed)[0]) for each in either)
 
 
 def length_of(view: memoryview) -> int:
@@ -180,10 +198,14 @@ def _number_codes(codes: NDArray[np.uint8], numbers: dict[ChannelId, int]) -> ND
     station = np.ascontiguousarray(codes[:, :8]).view(np.uint64)[:, 0]
     rest = np.ascontiguousarray(codes[:, 8:]).view(np.uint32)[:, 0]
     number = np.full(len(codes), -1, np.int32)
-    while (number < 0).any():
+    for _ in range(FEW_CHANNELS):
         first = int(np.argmin(number))
+        if number[first] >= 0:
+            return number
         channel = numbers.setdefault(codes_of(codes[first].tobytes()), len(numbers))
         number[(station == station[first]) & (rest == rest[first])] = channel
+    for row in np.flatnonzero(number < 0).tolist():
+        number[row] = numbers.setdefault(codes_of(codes[row].tobytes()), len(numbers))
     return number
 
 

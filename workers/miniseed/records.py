@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import TraceId
+from catalog.schema import TraceId, safe_code, upper
+from workers.waveform import RATE_TOLERANCE
 
 NS = 1_000_000_000
 
@@ -27,6 +28,7 @@ COLUMNS = {
     "rate": np.float64,
     "encoding": np.int16,
     "last": np.int32,
+    "marks": np.uint8,
 }
 """Of a table of records: an object of two gigabytes has four million, so every byte counts."""
 
@@ -44,17 +46,18 @@ class ChannelId(NamedTuple):
 
     @property
     def trace(self) -> TraceId:
-        """Raises ValueError where a code cannot name a trace."""
+        """Raises ValueError where the channel code has no band and component."""
         if len(self.code) not in (1, 2, 3):
             raise ValueError(f"channel code {self.code!r}: one to three letters are read")
-        return TraceId(self.network, self.station, self.location, self.code[:-1])
+        return TraceId.spelled(self.network, self.station, self.location, self.code[:-1])
 
     @property
     def component(self) -> str:
-        return self.code[-1]
+        """In upper case."""
+        return upper(self.code[-1])
 
     def __str__(self) -> str:
-        return ".".join(self)
+        return ".".join(safe_code(code) for code in self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Records:
 
     at, length: bytes. channel: row of `channels`. start: ns since the epoch, time correction
     applied. count: samples. rate: Hz. last: the last sample as a Steim header announces it.
+    marks: see workers/miniseed/marks.py.
     junk: byte ranges that hold no record, each with the row of the record after it.
     truncated: the object ends inside a record.
     """
@@ -75,6 +79,7 @@ class Records:
     rate: NDArray[np.float64]
     encoding: NDArray[np.int16]
     last: NDArray[np.int32]
+    marks: NDArray[np.uint8]
     channels: list[ChannelId]
     junk: list[tuple[int, int, int]]
     truncated: bool
@@ -91,6 +96,16 @@ class Records:
         """ns at which the sample after a record's last is due."""
         samples = self.count[row] if self.rate[row] > 0 else 0
         return int(self.start[row]) + round(int(samples) * NS / max(float(self.rate[row]), 1e-9))
+
+
+def snapped(rate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each rate, or the whole number that it means, where it is within RATE_TOLERANCE of one."""
+    if len(rate) and rate[0] == np.rint(rate[0]) and (rate == rate[0]).all():
+        return rate
+    whole = np.rint(rate)
+    with np.errstate(invalid="ignore"):
+        near = (whole > 0) & (np.abs(rate - whole) <= RATE_TOLERANCE * whole)
+    return np.where(near, whole, rate)
 
 
 def duration_ns(count: NDArray[np.signedinteger[Any]], rate: float) -> NDArray[np.int64]:

@@ -16,7 +16,8 @@ import numpy as np
 from pymseed import MiniSEEDError, MS3Record, sourceid2nslc
 
 from workers.miniseed.body import PIECE, Body
-from workers.miniseed.equal import codes_of, equal_records, length_of
+from workers.miniseed.equal import begins_record, codes_of, equal_records, length_of
+from workers.miniseed.marks import marks_of_one
 from workers.miniseed.records import COLUMNS, STEIM, ChannelId, Columns, Records
 
 LOOKAHEAD = 2**17
@@ -61,6 +62,7 @@ class _Scan:
     numbers: dict[ChannelId, int] = field(default_factory=dict)
     junk: list[tuple[int, int, int]] = field(default_factory=list)
     lost: _Lost | None = None
+    length: int = 0  # of the last record
 
     def run(self) -> Records:
         size, asked = self.body.size, PIECE
@@ -85,7 +87,13 @@ class _Scan:
         single: list[tuple[float, ...]] = []
         while at < len(view):
             if not alone and self.lost is None:
-                table = equal_records(view, at, most, self.numbers)
+                length = length_of(view[at:])
+                if length != self.length and not final and len(view) - at < LOOKAHEAD:
+                    length = 0  # whether it is damaged needs more of the object
+                if _misstates(view, at, length, self.length):
+                    length = 0
+                table = equal_records(view, at, length, most, self.numbers)
+                table = table and _trusted(view, table, final)
                 count = len(table["at"]) if table else 0
                 pause = 1 if count >= FEW else min(2 * pause, 256)
                 alone = 0 if count == most else pause
@@ -93,7 +101,8 @@ class _Scan:
                 if table:
                     self._keep(_columns(single))
                     single.clear()
-                    at += count * int(table["length"][0])
+                    self.length = length
+                    at += count * length
                     table["at"] += base
                     self._keep(table)
                     continue
@@ -101,6 +110,8 @@ class _Scan:
             if not final and len(view) - at < LOOKAHEAD:
                 break
             record, short = _parse(view, at)
+            if record is not None and _misstates(view, at, record.reclen, self.length):
+                record = None
             if record is None:
                 if short and not final and len(view) - at <= LONGEST:
                     break
@@ -113,6 +124,7 @@ class _Scan:
             self.at = base + at
             self._recovered(len(single))
             single.append(_row(view, at, record, base, self.numbers))
+            self.length = record.reclen
             at += record.reclen
         self._keep(_columns(single))
         self.at = base + at
@@ -127,6 +139,34 @@ class _Scan:
         if len(table["at"]):
             self.count += len(table["at"])
             self.tables.append(table)
+
+
+def _misstates(view: memoryview, at: int, length: int, before: int) -> bool:
+    """Whether a miniSEED 2 record is not as long as it says. before: the length of the last one.
+
+    It is so where whole records begin inside, and where it is short of where the next one begins.
+    A record as long as the last one which another follows is not looked into. miniSEED 3 has a
+    checksum.
+    """
+    if not length or bytes(view[at : at + 2]) == b"MS":
+        return False
+    followed = _START.match(view, at + length) is not None
+    if length == before and followed:
+        return False
+    if length < before and not followed:
+        return begins_record(view[at + before :])
+    inside = _START.finditer(view, at + 48, at + length)
+    return any(begins_record(view[found.start() :]) for found in inside)
+
+
+def _trusted(view: memoryview, table: Columns, final: bool) -> Columns | None:
+    """Equal records; without the last where that is cut, or may be for all that is known."""
+    at, length = int(table["at"][-1]), int(table["length"][-1])
+    unknown = not final and len(view) - at < LOOKAHEAD
+    if not unknown and not _misstates(view, at, length, length):
+        return table
+    shorter = {name: column[:-1] for name, column in table.items()}
+    return shorter if len(shorter["at"]) else None
 
 
 def _parse(view: memoryview, at: int) -> tuple[MS3Record | None, bool]:
@@ -166,7 +206,8 @@ def _row(
     number = numbers.setdefault(_record_codes(view, at, record), len(numbers))
     count = min(record.samplecnt, 2**31 - 1)  # no record holds as many
     rate = record.samprate if record.samprate > 0 else 0.0
-    return base + at, length, number, record.starttime, count, rate, record.encoding, last
+    marks = marks_of_one(view[at : at + length])
+    return base + at, length, number, record.starttime, count, rate, record.encoding, last, marks
 
 
 def _columns(rows: list[tuple[float, ...]]) -> Columns:
