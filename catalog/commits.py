@@ -106,9 +106,15 @@ def new_attempt() -> str:
 def create_catalog(store: Store) -> None:
     """Begin a catalogue, or check that the one there can be written by this version."""
     _check_place(store)
-    header = {"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION}
-    if not store.create(HEADER, _to_json(header)):
+    header = _to_json({"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION})
+    if not store.create(HEADER, header):
         check_catalog(store)
+    elif store.create(HEADER, header + b"\n"):  # the same header still, should it be taken
+        raise CatalogError(
+            f"catalog {store.url}: this store ignores the condition of a conditional PUT "
+            "(If-None-Match), so that two workers could commit the same shard; use another store "
+            "(docs/s3.md; `tidepick check-store URL` tells)"
+        )
 
 
 def check_catalog(store: Store) -> None:

@@ -159,6 +159,15 @@ def _parser() -> argparse.ArgumentParser:
         help="show it anew every so often (default 5) while a run is running",
     )
 
+    check = command(
+        "check-store",
+        _check_store,
+        "Whether a catalogue may live in a store: whether it keeps what commits rest on.",
+        "example:\n  tidepick check-store s3://bucket/scratch\n\n"
+        "Writes a few small objects below a new prefix, and removes them; see docs/s3.md.",
+    )
+    check.add_argument("url", help="where: a path, or s3://bucket/prefix (AWS_ENDPOINT_URL)")
+
     query = command(
         "query",
         _query,
@@ -345,8 +354,25 @@ def _status(options: argparse.Namespace, out: Console) -> int:
         if options.json:
             print(json.dumps(status, indent=1))
         else:
-            out.print(status_screen(status))
+            out.print(status_screen(status), crop=False)  # commands are whole, to be copied
     return OK if not status["left"] and not status["lost"] else INCOMPLETE
+
+
+def _check_store(options: argparse.Namespace, out: Console) -> int:
+    from catalog.fitness import try_store
+    from catalog.store import open_store
+
+    findings = list(try_store(open_store(options.url)))
+    fit = all(finding.kept for finding in findings)
+    if options.json:
+        facts = {finding.promise: finding.seen for finding in findings}
+        print(json.dumps({"store": options.url, "fit": fit, "findings": facts}, indent=1))
+    else:
+        for finding in findings:
+            out.print(f"{'yes' if finding.kept else 'NO ':4}{finding.promise}: {finding.seen}")
+        verdict = "a catalogue may live here" if fit else "no catalogue may live here: docs/s3.md"
+        out.print(f"{options.url}: {verdict}")
+    return OK if fit else INCOMPLETE
 
 
 def _query(options: argparse.Namespace, out: Console) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.schema import utc_now
+from service.run import LOST
 from service.terminal import duration, money
 
 RUNS = 10
@@ -73,7 +75,7 @@ def _run(run: dict[str, Any]) -> Group:
     facts.add_column()
     for name, text in _facts(run):
         facts.add_row(name, text)
-    return Group(title, bar, facts)
+    return Group(title, bar, facts, *map(_command, _commands(run)))
 
 
 def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
@@ -86,27 +88,42 @@ def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
     if run["cost"] is not None:
         costs.append(f"{money(run['cost'])} so far")
         if run["cost_each"] is not None:
-            costs.append(f"{money(run['cost_each'])} a station-day")
+            each = "a station-day" if run["candidates"] == 1 else "a station-day and candidate"
+            costs.append(f"{money(run['cost_each'])} {each}")
         if run["left"] and run["cost_left"] is not None:
             costs.append(f"{money(run['cost_left'])} left")
     if run["max_hours"] is not None:
-        times.append(f"stops at {duration(run['max_hours'])}")
+        times.append(f"stops at {run['max_hours']:g} h")
     if run["max_cost"] is not None:
         costs.append(f"stops at {money(run['max_cost'])}")
-    lost = ", ".join(f"{count:,} {outcome}" for outcome, count in run["lost"].items())
     lines = [
         ("why", run["reason"] if run["state"] != "complete" else ""),
         ("rate", ", ".join(f"{rate:,.0f}/h {when}" for rate, when in rates if rate is not None)),
         ("time", ", ".join(times) if run["invocations"] else ""),
         ("cost", ", ".join(costs)),
-        ("left", f"{run['left']:,}: {run['resume']}" if run["resume"] else ""),
-        ("lost", f"{lost}: {run['retry']}" if lost else ""),
+        ("lost", ", ".join(f"{count:,} {outcome}" for outcome, count in run["lost"].items())),
     ]
     return [(name, text) for name, text in lines if text]
 
 
+def _commands(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """What to do about a run: the command, and what for."""
+    asked = [(run["resume"], f"picks the {run['left']:,} that are left")]
+    asked += [(run["retry"], f"tries the {sum(run['lost'].values()):,} lost again")]
+    return [(command, what) for command, what in asked if command]
+
+
+def _command(asked: tuple[str, str]) -> Text:
+    command, what = asked
+    return Text.assemble(f"{what}:  ", (command, "bold"), no_wrap=True, overflow="ignore")
+
+
 def _outcomes(candidates: dict[str, Any]) -> Table:
-    table = _table("candidate", "outcome", "station-days", "picks")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
+    for name in ("candidate", "outcome"):
+        table.add_column(name, overflow="fold")
+    for name in ("station-days", "picks"):
+        table.add_column(name, justify="right")
     for name, facts in candidates.items():
         for outcome, count in sorted(facts["outcomes"].items()):
             picks = f"{facts['picks']:,}" if outcome == "picked" else ""
@@ -115,23 +132,17 @@ def _outcomes(candidates: dict[str, Any]) -> Table:
 
 
 def _reasons(reasons: list[dict[str, Any]]) -> Table:
-    table = _table("station-days", "candidate", "outcome", "why", "for one")
+    """How many, of what, one of them; and below that why, which may be long."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
     for reason in reasons:
+        outcome = Text(reason["outcome"], "red" if reason["outcome"] in LOST else "bold")
+        head = Text.assemble(outcome, f"  {reason['candidate']}  such as {reason['station_day']}")
         why = reason["detail"] or "the archive holds nothing for it"
         if reason["kinds"] > 1:
             why += f" (and {reason['kinds'] - 1:,} like it)"
-        row = reason["candidate"], reason["outcome"], why, reason["station_day"]
-        table.add_row(f"{reason['station_days']:,}", *row)
-    return table
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in columns:
-        number = name in ("station-days", "picks")
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_row(f"{reason['station_days']:,}", Group(head, Text(why, "dim")))
     return table
 
 

@@ -33,7 +33,7 @@ def money(dollars: float) -> str:
     """`$1,234`, `$12.34`, `$0.0012`: cents, or two digits where that is less."""
     if dollars >= 1000:
         return f"${dollars:,.0f}"
-    if dollars >= 1 or dollars == 0:
+    if dollars >= 0.1 or dollars == 0:
         return f"${dollars:.2f}"
     digits = f"{dollars:.2g}"
     return f"${float(digits):.12f}".rstrip("0") if "e" in digits else f"${digits}"
