@@ -6,7 +6,8 @@ Layout of a catalogue, every key written once and never changed:
     candidates/<name>.json                 what a candidate's name stands for, for ever
     weights/<sha256>/                      the weights themselves: model, model.json
     runs/<run>/plan.json                   what was planned
-    runs/<run>/<invocation>.{start,end}.json
+    runs/<run>/<invocation>.{start,end}.json   who ran what where, and how it ended
+    runs/<run>/<invocation>.<NNNNNN>.json  how far it had come, at most one a minute
     picks/candidate=/year=/month=/<shard>/<attempt>.parquet
     commits/<month>/<shard>.<generation>.json   the commit: which attempt counts, every outcome
     ledger/<month>/                        summaries of commits, to be made again at any time
@@ -29,7 +30,6 @@ from catalog.schema import (
     SCHEMA_VERSION,
     SEMANTICS_VERSION,
     digest,
-    utc_now,
 )
 from catalog.store import MissingObject, Store, fetch_all
 
@@ -106,9 +106,15 @@ def new_attempt() -> str:
 def create_catalog(store: Store) -> None:
     """Begin a catalogue, or check that the one there can be written by this version."""
     _check_place(store)
-    header = {"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION}
-    if not store.create(HEADER, _to_json(header)):
+    header = _to_json({"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION})
+    if not store.create(HEADER, header):
         check_catalog(store)
+    elif store.create(HEADER, header + b"\n"):  # the same header still, should it be taken
+        raise CatalogError(
+            f"catalog {store.url}: this store ignores the condition of a conditional PUT "
+            "(If-None-Match), so that two workers could commit the same shard; use another store "
+            "(docs/s3.md; `tidepick check-store URL` tells)"
+        )
 
 
 def check_catalog(store: Store) -> None:
@@ -242,14 +248,6 @@ def write_plan(store: Store, run: str, plan: Mapping[str, Any]) -> None:
     key = f"runs/{run}/plan.json"
     if not store.create(key, _to_json(plan)):
         raise CatalogError(f"{store.url_of(key)}: another plan under the same run id")
-
-
-def write_run_record(
-    store: Store, run: str, invocation: str, moment: str, facts: Mapping[str, Any]
-) -> None:
-    """What is known of one invocation of a run at its `start` or `end`."""
-    body = _to_json({"run": run, "invocation": invocation, "time": utc_now(), **facts})
-    store.create(f"runs/{run}/{invocation}.{moment}.json", body)
 
 
 def _to_json(value: object) -> bytes:

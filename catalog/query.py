@@ -13,10 +13,8 @@ from __future__ import annotations
 import json
 import shutil
 import weakref
-from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -24,8 +22,9 @@ import pyarrow as pa
 from catalog.commits import check_catalog, read_candidates
 from catalog.errors import Refusal
 from catalog.ledger import list_months, months, read_month, write_summary
-from catalog.schema import COVERAGE_SCHEMA, LEDGER_SCHEMA, PICK_SCHEMA, RUN_SCHEMA
-from catalog.store import LocalStore, S3Options, Store, fetch_all, open_store
+from catalog.runs import runs_table
+from catalog.schema import COVERAGE_SCHEMA, LEDGER_SCHEMA, PICK_SCHEMA
+from catalog.store import LocalStore, S3Options, Store, open_store
 
 _PARTITION = [("candidate", pa.string()), ("year", pa.int32()), ("month", pa.int32())]
 
@@ -179,36 +178,6 @@ def _literal(text: str) -> str:
 def _escape(path: str) -> str:
     """DuckDB reads *, ? and [ in a path as a pattern."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
-
-
-def runs_table(store: Store) -> pa.Table:
-    """RUN_SCHEMA: one row per invocation of every run."""
-    keys = [e.key for e in store.list("runs/") if e.key.endswith((".start.json", ".end.json"))]
-    starts: dict[str, dict[str, Any]] = {}
-    ends: dict[str, dict[str, Any]] = {}
-    for key, body in zip(keys, fetch_all(store, keys), strict=True):
-        record = json.loads(body)
-        (starts if key.endswith(".start.json") else ends)[record["invocation"]] = record
-    rows = [
-        {
-            "run": start["run"],
-            "invocation": invocation,
-            "started": start["time"],
-            "ended": ends.get(invocation, {}).get("time"),
-            "state": ends.get(invocation, {}).get("state", "running"),
-            "engine": start["engine"],
-            "station_days": start["station_days"],
-            **{
-                name: json.dumps(start[name], sort_keys=True)
-                for name in ("campaign", "candidates", "versions", "machine")
-            },
-        }
-        for invocation, start in sorted(starts.items(), key=lambda item: item[1]["time"])
-    ]
-    for row in rows:
-        for name in ("started", "ended"):
-            row[name] = datetime.fromisoformat(row[name]) if row[name] else None
-    return pa.Table.from_pylist(rows, schema=RUN_SCHEMA)
 
 
 def candidates_table(store: Store) -> pa.Table:

@@ -244,8 +244,19 @@ RUN_SCHEMA = pa.schema(
         ("run", pa.string()),
         ("invocation", pa.string()),
         ("started", pa.timestamp("us", tz="UTC")),
+        ("news", pa.timestamp("us", tz="UTC")),  # when something was heard of it last
         ("ended", pa.timestamp("us", tz="UTC")),
-        ("state", pa.string()),  # running (or killed), complete, incomplete, interrupted
+        (
+            "state",
+            pa.string(),
+        ),  # running, died (no news), complete, incomplete...
+        ("reason", pa.string()),  # why it stopped, or could not go on
+        ("done", pa.int64()),  # station-days x candidates that this invocation committed
+        ("picks", pa.int64()),
+        ("seconds", pa.float64()),  # that it took, until its end or its last news
+        ("rate", pa.float64()),  # station-days x candidates an hour, over the last minutes
+        ("cost", pa.float64()),  # of those seconds at its price_per_hour; null without one
+        ("file", pa.string()),  # the campaign file, as it was named
         ("campaign", pa.string()),  # the campaign as json
         ("candidates", pa.string()),  # name -> weights sha256, settings, default thresholds; json
         ("engine", pa.string()),

@@ -103,7 +103,13 @@ class CandidateConfig(_Table):
 
 
 class Compute(_Table):
-    """How the work is spread. Nothing here but the engine changes picks."""
+    """How the work is spread, and what it may take. Nothing here but the engine changes picks.
+
+    max_attempts: tries of a shard of one station-day; a larger one is tried twice whole, then each
+    of its station-days by itself. price_per_hour: in $, of all the workers together, that is of
+    the whole machine or cluster. max_hours, max_cost: where a run stops, over all invocations of
+    it together; a run is the same campaign and plan, whatever its limits and its workers.
+    """
 
     engine: Literal["auto", "exact", "fast", "fp16"] = "auto"
     workers: int = Field(1, ge=1)
@@ -112,6 +118,8 @@ class Compute(_Table):
     station_days_per_shard: int = Field(32, ge=1)
     max_attempts: int = Field(3, ge=1)
     price_per_hour: float | None = Field(None, ge=0)
+    max_hours: float | None = Field(None, gt=0)
+    max_cost: float | None = Field(None, gt=0)
 
     @property
     def resolved_engine(self) -> str:
@@ -127,6 +135,14 @@ class Compute(_Table):
     def _half_needs_gpu(self) -> Compute:
         if self.engine == "fp16" and not self.gpus_per_worker:
             raise ValueError("engine fp16 needs gpus_per_worker > 0; on CPUs use fast or exact")
+        return self
+
+    @model_validator(mode="after")
+    def _cost_needs_price(self) -> Compute:
+        if self.max_cost is not None and not self.price_per_hour:
+            raise ValueError(
+                "max_cost needs price_per_hour, what all the workers together cost in $ an hour"
+            )
         return self
 
 

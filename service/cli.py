@@ -17,7 +17,13 @@ from rich.table import Table
 
 from service.terminal import rows_table
 
-OK, INCOMPLETE, REFUSED, INTERRUPTED = 0, 1, 2, 130
+OK, INCOMPLETE, REFUSED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+
+CODES = """
+exit codes: 0 every planned station-day has an outcome, none failed or was refused; 1 some have
+none, or failed, or were refused (--retry); 2 refused input, or a limit that was reached before;
+3 stopped at max_hours or max_cost; 130 interrupted. The same command goes on where it was.
+"""
 
 CAMPAIGN = """
 A campaign file:
@@ -40,6 +46,8 @@ A campaign file:
   engine = "auto"                      # exact, fast, fp16
   workers = 2
   gpus_per_worker = 0
+  price_per_hour = 3.50                # $, all the workers together: the machine or the cluster
+  max_cost = 50                        # stop there; so does max_hours: all invocations together
 
 Relative paths start at the campaign file's folder.
 """
@@ -119,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         _run,
         "Pick a campaign; what is committed already is not done again.",
         "example:\n  tidepick run campaign.toml\n"
-        "  tidepick run campaign.toml --retry failed,no_data\n" + CAMPAIGN,
+        "  tidepick run campaign.toml --retry failed,no_data\n" + CODES + CAMPAIGN,
     )
     run.add_argument("campaign", type=Path)
     run.add_argument("--address", help="a Ray cluster to join (auto, HOST:6379); else a local Ray")
@@ -138,10 +146,27 @@ def _parser() -> argparse.ArgumentParser:
     status = command(
         "status",
         _status,
-        "What a catalogue covers: outcomes by candidate, and what failed and why.",
-        "example:\n  tidepick status s3://bucket/cascadia",
+        "What a catalogue covers: runs, their rate, cost and time left; what failed and why.",
+        "example:\n  tidepick status s3://bucket/cascadia --watch",
     )
     status.add_argument("catalog")
+    status.add_argument(
+        "--watch",
+        nargs="?",
+        type=float,
+        const=5.0,
+        metavar="SECONDS",
+        help="show it anew every so often (default 5) while a run is running",
+    )
+
+    check = command(
+        "check-store",
+        _check_store,
+        "Whether a catalogue may live in a store: whether it keeps what commits rest on.",
+        "example:\n  tidepick check-store s3://bucket/scratch\n\n"
+        "Writes a few small objects below a new prefix, and removes them; see docs/s3.md.",
+    )
+    check.add_argument("url", help="where: a path, or s3://bucket/prefix (AWS_ENDPOINT_URL)")
 
     query = command(
         "query",
@@ -267,10 +292,12 @@ def _run(options: argparse.Namespace, out: Console) -> int:
     console = Console(stderr=True) if options.json else out
     # Ray's own notices go to stdout, which belongs to the JSON
     with redirect_stdout(sys.stderr if options.json else sys.stdout):
-        summary = run(prepared, console, options.address, frozenset(retry))
+        file = str(options.campaign)
+        summary = run(prepared, console, options.address, frozenset(retry), file)
     facts = {
         "run": summary.run,
         "state": summary.state,
+        "reason": summary.reason,
         "catalog": campaign.catalog,
         "planned": summary.planned,
         "already_committed": summary.already,
@@ -278,6 +305,9 @@ def _run(options: argparse.Namespace, out: Console) -> int:
         "left": summary.left,
         "picks": summary.picks,
         "seconds": round(summary.seconds, 1),
+        "station_days_per_hour": summary.per_hour and round(summary.per_hour, 1),
+        "cost": summary.cost,
+        "cost_per_station_day": summary.cost_each,
         "outcomes": dict(summary.outcomes),
         "failures": summary.failures,
     }
@@ -285,6 +315,14 @@ def _run(options: argparse.Namespace, out: Console) -> int:
     if summary.state == "interrupted":
         print("tidepick: interrupted; run the same command to go on", file=sys.stderr)
         return INTERRUPTED
+    if summary.state == "stopped":
+        field = summary.reason.split()[0]
+        print(
+            f"tidepick: {summary.reason}; {summary.left:,} station-days are left: raise {field} "
+            "and run the same command to go on",
+            file=sys.stderr,
+        )
+        return STOPPED
     return OK if summary.state == "complete" else INCOMPLETE
 
 
@@ -303,14 +341,38 @@ def _submit(options: argparse.Namespace, out: Console) -> int:
 
 
 def _status(options: argparse.Namespace, out: Console) -> int:
-    from service.status import read_status, show_status
+    from catalog.errors import Refusal
+    from service.status import read_status
+    from service.status_screen import status_screen, watch_status
 
-    status = read_status(options.catalog)
-    if options.json:
-        print(json.dumps(status, indent=1))
+    if options.watch is not None:
+        if options.json or not options.watch > 0:
+            raise Refusal("--watch: takes seconds, more than 0, and not --json")
+        status = watch_status(lambda: read_status(options.catalog), options.watch, out)
     else:
-        show_status(status, out)
+        status = read_status(options.catalog)
+        if options.json:
+            print(json.dumps(status, indent=1))
+        else:
+            out.print(status_screen(status), crop=False)  # commands are whole, to be copied
     return OK if not status["left"] and not status["lost"] else INCOMPLETE
+
+
+def _check_store(options: argparse.Namespace, out: Console) -> int:
+    from catalog.fitness import try_store
+    from catalog.store import open_store
+
+    findings = list(try_store(open_store(options.url)))
+    fit = all(finding.kept for finding in findings)
+    if options.json:
+        facts = {finding.promise: finding.seen for finding in findings}
+        print(json.dumps({"store": options.url, "fit": fit, "findings": facts}, indent=1))
+    else:
+        for finding in findings:
+            out.print(f"{'yes' if finding.kept else 'NO ':4}{finding.promise}: {finding.seen}")
+        verdict = "a catalogue may live here" if fit else "no catalogue may live here: docs/s3.md"
+        out.print(f"{options.url}: {verdict}")
+    return OK if fit else INCOMPLETE
 
 
 def _query(options: argparse.Namespace, out: Console) -> int:
@@ -404,6 +466,8 @@ def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> Non
             value = ", ".join(f"{key}: {count:,}" for key, count in value.items())
         if isinstance(value, list):
             value = ", ".join(map(str, value))
+        if isinstance(value, float):
+            value = f"{value:,.6g}"
         if value not in ("", None):
             table.add_row(
                 name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)

@@ -20,6 +20,7 @@ from catalog.ledger import list_months, read_month, summarise
 from catalog.schema import EPOCH, Outcome, Shard, StationDay, TraceId, month_of
 from catalog.store import Store
 from service.plan import Plan, Span
+from service.reasons import grouped
 from workers.picker import StoredCandidate, Work
 
 OUTCOMES = tuple(Outcome)
@@ -118,7 +119,7 @@ def cover(
     outcome[cell] = _places(rows["outcome"], list(OUTCOMES))[planned]
     failed = rows.filter(pa.array(planned)).filter(pc.field("outcome") == Outcome.FAILED)
     counted = pc.value_counts(failed["detail"].cast(pa.string())).to_pylist()
-    failures = Counter({reason["values"]: reason["counts"] for reason in counted})
+    failures = grouped({reason["values"]: reason["counts"] for reason in counted})
     return Covered(generation, outcome, Counter(dict(failures.most_common(REASONS))))
 
 

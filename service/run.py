@@ -1,50 +1,37 @@
-"""The driver: hands shards to actors, a bounded number at a time, until every one is committed.
+"""The driver: picks what is outstanding of a campaign until nothing is, or until it has to stop.
 
 It holds one month of the plan, whatever its length.
 """
 
 from __future__ import annotations
 
-import platform
 import signal
-import time
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
-from itertools import chain, islice
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from catalog.commits import write_run_record
 from catalog.errors import Refusal
+from catalog.runs import write_run_record
 from catalog.schema import Outcome, month_of
+from catalog.store import StoreError
 from service.clerk import clerk
 from service.cluster import ray_cluster
+from service.dispatch import Dispatch, Stopped
+from service.heartbeat import heartbeat
 from service.outstanding import REASONS, Census, outstanding, survey
+from service.pace import Pace
 from service.plan import Span
 from service.prepare import Prepared
-from workers.picker import Report, Work, quarantine
-
-IN_FLIGHT = 2
-"""Shards an actor has at a time: one at work, one waiting, so that it never idles."""
-
-RETRIES_WAITING = 1000
-"""So many shards to be tried again wait for the end, by when what hinders them may have passed."""
+from service.progress import RunProgress
+from service.provenance import provenance
+from service.reasons import grouped
+from service.stop_loss import StopLoss
+from workers.picker import quarantine
 
 LOST = (Outcome.FAILED, Outcome.ACCESS_DENIED)
 """Outcomes with which a run is not complete; `--retry` tries them again."""
@@ -54,20 +41,24 @@ NO_KERNEL = (
     "tidepick where they run with a C compiler (cc) at hand, on a CPU with AVX2 or NEON"
 )
 
-VERSIONED = ("tidepick", "torch", "seisbench", "obspy", "numpy", "pymseed", "ray", "pyarrow")
-
 
 @dataclass(slots=True)
 class Summary:
-    """What one invocation of a run did, and what the catalogue now holds of its plan."""
+    """What one invocation of a run did, and what the catalogue now holds of its plan.
+
+    Counts are of station-days x candidates. reason: why it stopped before the end. cost: in $, of
+    this invocation, None without a price.
+    """
 
     run: str
-    planned: int  # station-days x candidates
+    planned: int
     already: int
     done: int = 0
     picks: int = 0
     seconds: float = 0.0
+    cost: float | None = None
     state: str = "incomplete"
+    reason: str = ""
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: dict[str, int] = field(default_factory=dict)
 
@@ -81,9 +72,15 @@ class Summary:
         """Those whose outcome another try may better: failed, or refused by the store."""
         return sum(self.outcomes[outcome] for outcome in LOST)
 
+    @property
+    def per_hour(self) -> float | None:
+        """Station-days x candidates an hour, from the start of Ray to the last commit."""
+        return self.done / self.seconds * 3600 if self.done else None
 
-class WorkersLost(Refusal):
-    """No worker could start, or none is left."""
+    @property
+    def cost_each(self) -> float | None:
+        """$ a station-day and candidate."""
+        return self.cost / self.done if self.done and self.cost is not None else None
 
 
 class Interrupted(Exception):
@@ -95,10 +92,13 @@ def run(
     console: Console,
     address: str | None = None,
     retry: frozenset[Outcome] = frozenset(),
+    file: str = "",
 ) -> Summary:
-    """Pick what is outstanding of a prepared campaign. Ends when nothing is, or when interrupted.
+    """Pick what is outstanding of a prepared campaign. Ends when nothing is, or when it has to.
 
-    address: a Ray cluster to join; None starts a Ray of its own and ends it again.
+    address: a Ray cluster to join; None starts a Ray of its own and ends it again. file: the
+    campaign's, as the user named it. Raises LimitReached where the run has taken already what
+    `max_hours` or `max_cost` allow, and WorkersLost.
     """
     assignment, plan, store = prepared.assignment, prepared.plan, prepared.store
     asked = plan, assignment.candidates, store
@@ -109,45 +109,65 @@ def run(
     if not due:
         _conclude(summary, census, "complete")
         return summary
+    compute = prepared.campaign.compute
+    limit = StopLoss(compute, store, assignment.run)
+    limit.admit()
     invocation = uuid.uuid4().hex[:12]
-    begun = time.monotonic()
+    pace = Pace()
     state = "incomplete"
     touched: list[Span] = []
     runs_on: Counter[str] = Counter()
+
+    bar = RunProgress(
+        console, planned, summary.already, len(assignment.candidates), pace, lambda: limit.cost
+    )
+
+    def progress() -> dict[str, Any]:
+        rate = round(pace.per_hour(), 3)
+        took = round(limit.seconds, 3)
+        return {"done": summary.done, "picks": summary.picks, "seconds": took, "rate": rate}
+
     try:
-        with _interruptible(), ray_cluster(prepared.campaign.compute, address) as machine:
-            write_run_record(store, assignment.run, invocation, "start", _facts(prepared, machine))
-            many = len(assignment.candidates)
-            unit = "station-days" if many == 1 else f"station-days x {many} candidates"
-            with _progress(console) as progress, clerk(store) as committed:
-                task = progress.add_task(
-                    "picking", total=planned, completed=summary.already, picks=0, fresh=0, unit=unit
-                )
+        with _interruptible(), ray_cluster(compute, address) as machine:
+            facts = provenance(prepared, machine, file)
+            write_run_record(store, assignment.run, invocation, "start", facts)
+            beating = heartbeat(store, assignment.run, invocation, progress)
+            with beating, bar, clerk(store) as committed:
                 works = outstanding(*asked, _noting(due, touched), retry)
-                for work, report, failure in _reports(prepared, works):
-                    size = len(work.shard.station_days) * len(work.candidates)
+                for over in Dispatch(prepared, works, limit.reached):
+                    if over.report is None:
+                        quarantine(store, assignment, over.work, over.failure)
+                    else:
+                        summary.picks += sum(over.report.picks.values())
+                        runs_on[over.report.runs_on] += 1
+                    size = len(over.work.shard.station_days) * len(over.work.candidates)
                     summary.done += size
-                    if failure:
-                        quarantine(store, assignment, work, failure)
-                    elif report is not None:
-                        summary.picks += sum(report.picks.values())
-                        runs_on[report.runs_on] += 1
-                    committed(month_of(work.shard.start), len(work.candidates))
-                    progress.update(task, advance=size, picks=summary.picks, fresh=summary.done)
+                    pace.did(size)
+                    committed(month_of(over.work.shard.start), len(over.work.candidates))
+                    bar.did(size, summary.picks)
         state = "complete"
     except Interrupted:
         state = "interrupted"
+    except Stopped as stopped:
+        state, summary.reason = "stopped", str(stopped)
+    except (Refusal, StoreError) as error:
+        summary.reason = str(error)
+        raise
     finally:
-        summary.seconds = time.monotonic() - begun
+        took = progress()
+        summary.seconds = limit.seconds
+        if compute.price_per_hour is not None:
+            summary.cost = summary.seconds / 3600 * compute.price_per_hour
         _conclude(summary, census | survey(*asked, touched), state)
+        if compute.resolved_engine == "fast" and runs_on["torch, cpu"]:
+            console.print(NO_KERNEL)
         facts = {
             "state": summary.state,
+            "reason": summary.reason,
             "outcomes": dict(summary.outcomes),
             "shards_by_engine": dict(runs_on),
         }
-        if prepared.campaign.compute.resolved_engine == "fast" and runs_on["torch, cpu"]:
-            console.print(NO_KERNEL)
-        write_run_record(store, assignment.run, invocation, "end", facts)
+        write_run_record(store, assignment.run, invocation, "end", facts | took)
     return summary
 
 
@@ -164,84 +184,9 @@ def _conclude(summary: Summary, census: Mapping[Span, Census], state: str) -> No
     for month in census.values():
         summary.outcomes += month.outcomes
         failures += month.failures
-    summary.failures = dict(failures.most_common(REASONS))
+    summary.failures = dict(grouped(failures).most_common(REASONS))
     lost = state == "complete" and (summary.left or summary.lost)
     summary.state = "incomplete" if lost else state
-
-
-def _reports(
-    prepared: Prepared, works: Iterator[Work]
-) -> Iterator[tuple[Work, Report | None, str]]:
-    """Every work once it is over: with its report, or with why it was given up."""
-    import ray
-    from ray.exceptions import ActorDiedError, RayError
-
-    from workers.actor import start_actor
-
-    compute = prepared.campaign.compute
-    starting: dict[Any, Any] = {}
-
-    def hire() -> None:
-        actor = start_actor(prepared.assignment, compute.cpus_per_worker, compute.gpus_per_worker)
-        starting[actor.ready.remote()] = actor
-
-    first = list(islice(works, compute.workers))
-    for _ in first:
-        hire()
-    fresh = chain(first, works)
-    again: deque[Work] = deque()
-
-    def following() -> Work | None:
-        work = next(fresh, None) if len(again) < RETRIES_WAITING else None
-        return again.popleft() if work is None and again else work
-
-    idle: deque[Any] = deque()  # an actor stands here once for each shard that it may still take
-    attempts: Counter[Work] = Counter()  # of those that are not over
-    flying: dict[Any, tuple[Any, Work]] = {}
-    waiting = following()
-    while waiting or flying:
-        while waiting and idle:
-            actor = idle.popleft()
-            attempts[waiting] += 1
-            flying[actor.pick.remote(waiting)] = (actor, waiting)
-            waiting = following()
-        # an actor that finds no room yet is waited for, never given work
-        ready, _ = ray.wait([*flying, *starting], num_returns=1, timeout=1.0)
-        for reference in ready:
-            if reference in starting:
-                actor = starting.pop(reference)
-                try:
-                    ray.get(reference)
-                except RayError as error:
-                    raise WorkersLost(f"a worker could not start: {_reason(error)}") from error
-                idle.extend([actor] * IN_FLIGHT)
-                continue
-            actor, work = flying.pop(reference)
-            try:
-                report = ray.get(reference)
-            except RayError as error:
-                if not isinstance(error, ActorDiedError):
-                    idle.append(actor)
-                elif all(actor is not other for other, _ in flying.values()):
-                    idle = deque(other for other in idle if other is not actor)
-                    hire()  # it died for good, and this was the last shard it had
-                if attempts[work] < compute.max_attempts:
-                    again.append(work)
-                    waiting = waiting or following()
-                else:
-                    count = attempts.pop(work)
-                    yield work, None, f"after {count} attempts: {_reason(error)}"
-            else:
-                idle.append(actor)
-                del attempts[work]
-                yield work, report, ""
-
-
-def _reason(error: BaseException) -> str:
-    """The last line of a worker's failure: the exception itself, without Ray's frames."""
-    cause = getattr(error, "cause", None) or error
-    text = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {text[-1] if text else ''}"[:500]
 
 
 @contextmanager
@@ -257,48 +202,3 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _facts(prepared: Prepared, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance of an invocation. No environment, hence no credential."""
-    return {
-        "campaign": prepared.campaign.model_dump(mode="json"),
-        "candidates": {
-            c.name: {"weights_sha256": c.weights_sha256, "settings": dict(c.settings)}
-            for c in prepared.assignment.candidates
-        },
-        "engine": prepared.campaign.compute.resolved_engine,
-        "versions": {"python": platform.python_version()} | {v: _version(v) for v in VERSIONED},
-        "machine": dict(machine),
-        "station_days": prepared.plan.station_days,
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed as a package"
-
-
-class _Rate(ProgressColumn):
-    """Station-days per hour of this invocation."""
-
-    def render(self, task: Task) -> Text:
-        if not task.elapsed or not task.fields["fresh"]:
-            return Text("-")
-        return Text(f"{task.fields['fresh'] / task.elapsed * 3600:,.0f}/h")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TextColumn("{task.fields[picks]:,} picks"),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-    )

@@ -1,25 +1,32 @@
-"""What a catalogue covers of what was planned."""
+"""What a catalogue covers of what was planned, how fast, at what cost, and why not all."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections import defaultdict
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-from rich.console import Console
-from rich.table import Table
 
 from catalog.query import Coverage
+from service.reasons import NAMES
 from service.run import LOST
 
 REASONS = 10
 """The most frequent reasons that are shown."""
 
+Row = dict[str, Any]
 
-def read_status(url: str) -> dict[str, Any]:
-    """Outcomes by candidate, what is planned and not yet committed, and why things failed."""
+
+def read_status(url: str) -> Row:
+    """Outcomes by candidate, every run, what is left, and why things failed.
+
+    Counts are of station-days x candidates, rates of those an hour, costs in $. Raises CatalogError
+    where there is no catalogue.
+    """
     catalog = Coverage(url)
     outcomes: dict[str, dict[str, int]] = defaultdict(dict)
     picks: dict[str, int] = defaultdict(int)
@@ -30,30 +37,140 @@ def read_status(url: str) -> dict[str, Any]:
     for row in counted.to_pylist():
         outcomes[row["candidate"]][row["outcome"]] = row["station_days"]
         picks[row["candidate"]] += row["picks"]
-    reasons = catalog.sql(
-        "SELECT candidate, outcome, detail, count(*) AS station_days FROM coverage "
-        "WHERE outcome <> 'picked' GROUP BY ALL "
-        f"ORDER BY station_days DESC, candidate, outcome, detail LIMIT {REASONS}"
-    )
+    plans = read_plans(catalog)
     return {
         "catalog": catalog.store.url,
         "candidates": {
             name: {"picks": picks[name], "outcomes": counts} for name, counts in outcomes.items()
         },
-        "left": _left(catalog),
+        "left": _left(catalog, plans),
         "lost": sum(counts.get(outcome, 0) for counts in outcomes.values() for outcome in LOST),
-        "reasons": reasons.to_pylist(),
-        "runs": [
-            {key: str(row[key]) for key in ("run", "started", "ended", "state", "engine")}
-            for row in catalog.sql("SELECT * FROM runs ORDER BY started").to_pylist()
-        ],
+        "reasons": _reasons(catalog),
+        "runs": _runs(catalog, plans),
     }
 
 
-def _left(catalog: Coverage) -> int:
+def _reasons(catalog: Coverage) -> list[Row]:
+    """Why station-days were not picked; reasons that differ in names and numbers are one.
+
+    detail: the first of its kind; kinds: how many there are; station_day: one that had it.
+    """
+    lost = ", ".join(f"'{outcome}'" for outcome in LOST)
+    name = "concat_ws('.', network, station, location, band) || ' ' || day"
+    rows: list[Row] = catalog.sql(
+        "SELECT candidate, outcome, min(detail) AS detail, count(DISTINCT detail) AS kinds, "
+        f"count(*) AS station_days, min_by({name}, detail || {name}) AS station_day FROM coverage "
+        f"WHERE outcome <> 'picked' GROUP BY candidate, outcome, regexp_replace(detail, "
+        f"'{NAMES.replace(chr(39), chr(39) * 2)}', '#', 'g') "
+        f"ORDER BY outcome IN ({lost}) DESC, station_days DESC, candidate, outcome, detail "
+        f"LIMIT {REASONS}"
+    ).to_pylist()
+    return rows
+
+
+def read_plans(catalog: Coverage) -> dict[str, Row]:
+    """Every run's plan, by its id."""
+    keys = [e.key for e in catalog.store.list("runs/") if e.key.endswith("/plan.json")]
+    return {key.split("/")[1]: json.loads(catalog.store.fetch(key)[0]) for key in keys}
+
+
+def _runs(catalog: Coverage, plans: Mapping[str, Row]) -> list[Row]:
+    """One row per run, all its invocations together, in the order of their beginnings."""
+    invocations: dict[str, list[Row]] = {run: [] for run in plans}
+    for row in catalog.sql("SELECT * FROM runs ORDER BY started").to_pylist():
+        invocations.setdefault(row["run"], []).append(row)
+    held = _outcomes_of_plans(catalog, plans)
+    runs = [run_row(run, plans[run], held[run], invocations[run]) for run in plans]
+    return sorted(runs, key=lambda run: run["started"] or "9")
+
+
+def run_row(run: str, plan: Row, outcomes: Mapping[str, int], invocations: Sequence[Row]) -> Row:
+    """A run as it stands. outcomes: of its plan, whichever run brought them; invocations: its own,
+    oldest first, as in the view `runs`."""
+    last: Row = invocations[-1] if invocations else {}
+    going = [row for row in invocations if row["state"] == "running"]
+    campaign = json.loads(last.get("campaign", "{}"))
+    compute = campaign.get("compute", {})
+    price = compute.get("price_per_hour")
+    planned = _cells(plan)
+    left = planned - sum(outcomes.values())
+    lost = {name: outcomes[name] for name in LOST if outcomes.get(name)}
+    done = sum(row["done"] for row in invocations)
+    hours = sum(row["seconds"] for row in invocations) / 3600
+    costs = [row["cost"] for row in invocations if row["cost"] is not None]
+    cost = sum(costs) if costs else None
+    rate = done / hours if done and hours else None
+    rate_now = sum(row["rate"] or 0.0 for row in going) if going else None
+    pace = rate_now or rate
+    hours_left = left / pace if pace else None
+    state = "running" if going else last.get("state", "not begun")
+    if invocations and not going and not left and not lost:
+        state = "complete"  # one that died after its last commit, too
+    file = shlex.quote(last.get("file") or "") if last.get("file") else "CAMPAIGN"
+    return {
+        "run": run,
+        "name": campaign.get("name", ""),
+        "file": last.get("file", ""),
+        "state": state,
+        "reason": last.get("reason") or "",
+        "engine": last.get("engine", ""),
+        "candidates": len(plan["candidates"]),
+        "started": _iso(invocations[0]["started"]) if invocations else None,
+        "news": _iso(max(row["news"] for row in invocations)) if invocations else None,
+        "invocations": len(invocations),
+        "planned": planned,
+        "done": planned - left,
+        "left": left,
+        "outcomes": dict(outcomes),
+        "lost": lost,
+        "done_by_this_run": done,
+        "hours": hours,
+        "rate_now": rate_now,
+        "rate": rate,
+        "hours_left": hours_left,
+        "price_per_hour": price,
+        "cost": cost,
+        "cost_each": cost / done if cost is not None and done else None,
+        "cost_left": hours_left * price if hours_left is not None and price is not None else None,
+        "max_hours": compute.get("max_hours"),
+        "max_cost": compute.get("max_cost"),
+        "resume": f"tidepick run {file}" if left and not going else None,
+        "retry": f"tidepick run {file} --retry {','.join(lost)}" if lost else None,
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
+
+
+def _cells(plan: Row) -> int:
+    days = (date.fromisoformat(plan["end"]) - date.fromisoformat(plan["start"])).days
+    return len(plan["candidates"]) * len(plan["traces"]) * days
+
+
+def _outcomes_of_plans(catalog: Coverage, plans: Mapping[str, Row]) -> dict[str, dict[str, int]]:
+    """Outcomes of the station-days of each plan, whichever run brought them."""
+    spans = [
+        (run, candidate["name"], trace, *_days(plan))
+        for run, plan in plans.items()
+        for candidate in plan["candidates"]
+        for trace in plan["traces"]
+    ]
+    catalog.connection.register("_plans", _table(spans, plan=pa.string()))
+    found: dict[str, dict[str, int]] = {run: {} for run in plans}
+    counted = catalog.connection.sql(
+        "SELECT plan, outcome, count(*) FROM coverage JOIN _plans "
+        "USING (candidate, network, station, location, band) WHERE day >= first AND day < stop "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    for run, outcome, count in counted.fetchall():
+        found[run][outcome] = count
+    return found
+
+
+def _left(catalog: Coverage, plans: Mapping[str, Row]) -> int:
     """Station-days x candidates that are planned, by any run, and have no outcome."""
-    planned = _planned(catalog)
-    catalog.connection.register("_planned", planned)
+    catalog.connection.register("_planned", _planned(plans))
     counted = catalog.connection.sql(
         "SELECT count(*) FROM coverage JOIN _planned "
         "USING (candidate, network, station, location, band) WHERE day >= first AND day < stop"
@@ -63,30 +180,27 @@ def _left(catalog: Coverage) -> int:
     return int(wanted.fetchall()[0][0]) - int(covered)
 
 
-def _planned(catalog: Coverage) -> pa.Table:
+def _planned(plans: Mapping[str, Row]) -> pa.Table:
     """Days [first, stop) that are planned, by candidate and trace; no day stands twice."""
     spans: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
-    for entry in catalog.store.list("runs/"):
-        if entry.key.endswith("/plan.json"):
-            plan = json.loads(catalog.store.fetch(entry.key)[0])
-            days = date.fromisoformat(plan["start"]), date.fromisoformat(plan["end"])
-            for candidate in plan["candidates"]:
-                for trace in plan["traces"]:
-                    spans[candidate["name"], trace].append(days)
-    rows = [
-        (name, *trace.split("."), first, stop)
-        for (name, trace), found in spans.items()
-        for first, stop in joined(found)
-    ]
-    names = ("candidate", "network", "station", "location", "band", "first", "stop")
-    types = [pa.string()] * 5 + [pa.date32()] * 2
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return pa.table(
-        {
-            name: pa.array(column, kind)
-            for name, column, kind in zip(names, columns, types, strict=True)
-        }
-    )
+    for plan in plans.values():
+        for candidate in plan["candidates"]:
+            for trace in plan["traces"]:
+                spans[candidate["name"], trace].append(_days(plan))
+    return _table([(*who, *days) for who, found in spans.items() for days in joined(found)])
+
+
+def _days(plan: Row) -> tuple[date, date]:
+    return date.fromisoformat(plan["start"]), date.fromisoformat(plan["end"])
+
+
+def _table(spans: Sequence[tuple[Any, ...]], **more: pa.DataType) -> pa.Table:
+    """Spans (..., candidate, trace, first, stop) as a table, the trace in its four codes."""
+    codes = dict.fromkeys(("candidate", "network", "station", "location", "band"), pa.string())
+    schema = pa.schema({**more, **codes, "first": pa.date32(), "stop": pa.date32()})
+    rows = [(*who, *trace.split("."), first, stop) for *who, trace, first, stop in spans]
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
 
 
 def joined(spans: list[tuple[date, date]]) -> list[tuple[date, date]]:
@@ -98,35 +212,3 @@ def joined(spans: list[tuple[date, date]]) -> list[tuple[date, date]]:
         else:
             whole.append((first, stop))
     return whole
-
-
-def show_status(status: dict[str, Any], out: Console) -> None:
-    """Tables for a terminal."""
-    table = Table("candidate", "outcome", "station-days", "picks", title=status["catalog"])
-    for name, facts in status["candidates"].items():
-        for outcome, count in sorted(facts["outcomes"].items()):
-            picks = f"{facts['picks']:,}" if outcome == "picked" else ""
-            table.add_row(name, outcome, f"{count:,}", picks)
-    out.print(table)
-    if status["left"]:
-        out.print(f"{status['left']:,} planned station-days are not committed yet: run again")
-    if status["lost"]:
-        out.print(
-            f"{status['lost']:,} station-days failed or were refused: "
-            "`tidepick run CAMPAIGN --retry failed,access_denied` tries them again"
-        )
-    if status["reasons"]:
-        table = Table("station-days", "candidate", "outcome", "why")
-        for reason in status["reasons"]:
-            table.add_row(
-                f"{reason['station_days']:,}",
-                reason["candidate"],
-                reason["outcome"],
-                reason["detail"] or "the archive holds nothing for it",
-            )
-        out.print(table)
-    table = Table("started", "ended", "state", "engine", "run")
-    for row in status["runs"]:
-        times = (row[key][:19] for key in ("started", "ended"))
-        table.add_row(*times, row["state"], row["engine"], row["run"][:12])
-    out.print(table)

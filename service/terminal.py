@@ -1,4 +1,4 @@
-"""Query rows as a table in the terminal."""
+"""How rows, times and money look in a terminal."""
 
 from __future__ import annotations
 
@@ -17,6 +17,26 @@ def rows_table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
     return table
+
+
+def duration(hours: float) -> str:
+    """`45 s`, `12 min`, `3.4 h`, `12 days`: as exactly as one reads it."""
+    seconds = hours * 3600
+    for unit, size, least in (("days", 86400, 172800), ("h", 3600, 5400), ("min", 60, 90)):
+        if seconds >= least:
+            value = seconds / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def money(dollars: float) -> str:
+    """`$1,234`, `$12.34`, `$0.0012`: cents, or two digits where that is less."""
+    if dollars >= 1000:
+        return f"${dollars:,.0f}"
+    if dollars >= 0.1 or dollars == 0:
+        return f"${dollars:.2f}"
+    digits = f"{dollars:.2g}"
+    return f"${float(digits):.12f}".rstrip("0") if "e" in digits else f"${digits}"
 
 
 def _cell(value: Any) -> str:

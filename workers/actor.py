@@ -14,8 +14,8 @@ from workers.picker import Assignment, Picker, Report, Work
 RESTARTS = -1
 """Actors come back for as long as the cluster has room: spot nodes may go at any time."""
 
-TASK_RETRIES = 2
-"""Moves of one shard to a restarted actor; then its failure is the driver's to count."""
+TASK_RETRIES = 0
+"""A shard that dies with its actor comes back to the driver, which alone counts attempts."""
 
 
 class _PickActor:

@@ -14,8 +14,8 @@ from catalog.schema import COMPONENTS, Outcome, Shard, StationDay
 from service.bench.synthetic import CANDIDATE
 from service.campaign import Campaign
 from service.cluster import ray_cluster
+from service.dispatch import IN_FLIGHT
 from service.prepare import prepare
-from service.run import IN_FLIGHT
 from workers.device import gpu_memory, gpu_name, peak_memory
 from workers.engines import use_threads
 from workers.picker import Work

@@ -1,0 +1,91 @@
+"""The records of runs: when each invocation began, how far it had come, how it ended.
+
+Beside its `start` and `end` an invocation leaves numbered records while it goes on, at most one in
+BEAT_S. So whoever looks from elsewhere sees how fast it is, and one that was killed is known by its
+silence; at most the last minute before its death goes uncounted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.schema import RUN_SCHEMA, utc_now
+from catalog.store import Store, fetch_all
+
+BEAT_S = 60.0
+
+SILENT_S = 5 * BEAT_S
+"""An invocation without an end of which nothing was heard for so long has died."""
+
+_FACTS = ("state", "reason", "done", "picks", "seconds", "rate")
+
+
+def write_run_record(
+    store: Store, run: str, invocation: str, moment: str, facts: Mapping[str, Any]
+) -> None:
+    """What is known of one invocation of a run at its `start`, its `end`, or in between."""
+    record = {"run": run, "invocation": invocation, "time": utc_now(), **facts}
+    body = json.dumps(record, sort_keys=True, indent=1, default=dict) + "\n"
+    store.create(f"runs/{run}/{invocation}.{moment}.json", body.encode())
+
+
+def write_progress(
+    store: Store, run: str, invocation: str, number: int, facts: Mapping[str, Any]
+) -> None:
+    """How far an invocation has come. number: 1, 2, 3..."""
+    write_run_record(store, run, invocation, f"{number:06d}", facts)
+
+
+def runs_table(store: Store) -> pa.Table:
+    """RUN_SCHEMA: one row per invocation of every run, in the order of their starts.
+
+    Read are its start and what it left last: its end, or the newest record of its progress.
+    """
+    starts: dict[str, str] = {}
+    last: dict[str, str] = {}
+    for entry in store.list("runs/"):
+        invocation, _, moment = entry.key.rpartition("/")[2].removesuffix(".json").partition(".")
+        if moment == "start":
+            starts[invocation] = entry.key
+        elif moment == "end" or moment.isdecimal():  # listed in this order: numbers, end
+            last[invocation] = entry.key
+    keys = [*starts.values(), *(key for name, key in last.items() if name in starts)]
+    bodies = fetch_all(store, keys)
+    records = {key: json.loads(body) for key, body in zip(keys, bodies, strict=True)}
+    now = datetime.fromisoformat(utc_now())
+    rows = [
+        _row(records[key], records.get(last.get(name, "")), now) for name, key in starts.items()
+    ]
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: row["started"]), schema=RUN_SCHEMA)
+
+
+def _row(start: Mapping[str, Any], last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
+    news = datetime.fromisoformat((last or start)["time"])
+    going = last is None or "state" not in last
+    silent = now - news > timedelta(seconds=SILENT_S)
+    facts = {"done": 0, "picks": 0, "seconds": 0.0} | {
+        name: last[name] for name in _FACTS if last and name in last
+    }
+    price = start["campaign"].get("compute", {}).get("price_per_hour")
+    return {
+        "run": start["run"],
+        "invocation": start["invocation"],
+        "started": datetime.fromisoformat(start["time"]),
+        "news": news,
+        "ended": None if going else news,
+        "state": "died" if silent else "running",
+        "engine": start["engine"],
+        "station_days": start["station_days"],
+        "cost": None if price is None else facts["seconds"] / 3600 * price,
+        **{
+            name: json.dumps(start[name], sort_keys=True)
+            for name in ("campaign", "candidates", "versions", "machine")
+        },
+        "file": start.get("file", ""),
+        **facts,
+    }
