@@ -172,11 +172,11 @@ class Flag:
     HALO_LOST = 128  # a neighbouring object that the halo needs was refused or unreadable
     FILLED = 256  # a short gap was filled within half a window
     SPIKE = 512  # samples that stand out from all around them were masked
-    CLIPPED = 1024  # samples at the digitiser's limit were masked
+    CLIPPED = 1024  # samples stand at a limit: onsets hold, amplitudes do not
     CALIBRATION = 2048  # a calibration or a recentring was masked
     CLOCK = 4096  # the record says that its time is questionable, or a leap second is near
     RATE_CORRECTED = 8192  # the header's rate contradicts the record times, which were trusted
-    FRAGMENTED = 16384  # so many fragments that not all stretches were picked
+    FRAGMENTED = 16384  # more than a hundred stretches were too short to be picked
     ROTATED = 32768  # components were turned to Z, N, E, or mapped by a guess at their orientation
 
 
@@ -219,9 +219,13 @@ COVERAGE_SCHEMA = pa.schema(
         ("detail", pa.string()),  # why, in words; empty where the outcome says it all
         ("picks", pa.int64()),
         ("seconds", pa.float64()),  # of data inside the day, any component
-        ("segments", pa.int32()),  # contiguous stretches inside the day
+        ("gap_fraction", pa.float64()),  # of the day, without data; null where it was not read
+        ("segments", pa.int32()),  # contiguous stretches inside the day, short gaps filled
+        ("fragments", pa.int32()),  # as recorded, of the component that has most
+        ("repaired", pa.int32()),  # records skipped or put right, of the day and its halo
         ("n_components", pa.uint8()),  # live components
         ("sampling_rate", pa.float64()),  # Hz, of the data as recorded; 0 where there are none
+        ("resampled_from", pa.float64()),  # Hz, the highest rate that was resampled; 0: none
         ("saturated", pa.int32()),  # runs over 60 s, which give no pick (workers/peaks.py)
         ("flags", pa.uint32()),
         ("run", _text),

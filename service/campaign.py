@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from catalog.errors import Refusal
 from catalog.store import S3Options
 from workers.archives import ENDPOINT, ArchiveConfig
+from workers.quality import Quality
 
 EXAMPLE = "see `tidepick run --help`"
 
@@ -155,6 +156,7 @@ class Campaign(_Table):
     archive: ArchiveConfig
     select: Select
     candidate: list[CandidateConfig] = Field(min_length=1)
+    quality: Quality = "strict"
     compute: Compute = Compute()  # type: ignore[call-arg]
 
     @model_validator(mode="after")

@@ -102,6 +102,7 @@ def candidate_record(
             "stacking": config.stacking or ensemble.stacking,
             "blinding": list(config.blinding or ensemble.blinding),
             "preparation": ensemble.preparation,
+            "quality": campaign.quality,
         },
         thresholds=ensemble.thresholds,
     )

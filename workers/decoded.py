@@ -53,6 +53,10 @@ class Decoded:
         )
 
 
+LARGEST = np.float32(1e15)
+"""No ground moves so, in any unit, and squares of a window's samples still fit in float32."""
+
+
 def masked(
     component: str,
     rate: float,
@@ -62,9 +66,9 @@ def masked(
     valid: NDArray[np.bool_] | None,
     chain: int | None = None,
 ) -> Fragment:
-    """A fragment whose NaN and Inf are masked and zeroed."""
+    """A fragment whose NaN and Inf, and what is LARGEST or more, are masked and zeroed."""
     if samples.dtype == np.float32:
-        finite = np.isfinite(samples)
+        finite = np.abs(samples) < LARGEST  # NaN is not
         if not finite.all():
             samples = np.where(finite, samples, np.float32(0))
             valid = finite if valid is None else valid & finite

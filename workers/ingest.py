@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from catalog.schema import COMPONENTS, StationDay, TraceId
+from catalog.schema import COMPONENTS, Flag, StationDay, TraceId
 from catalog.store import MissingObject, Store, StoreError
 from workers.archives.archive import Archive
 from workers.archives.zarr import FORMAT, MARKER, group_path, zarr_store
 from workers.decode import BadFormat
-from workers.waveform import Reading, Waveform, assemble, grid_index, grid_time, same_rate
+from workers.orientation import oriented
+from workers.waveform import Reading, Waveform, grid_index, grid_time, same_rate, stretches
 
 CHUNK_SECONDS = 7200
 """Measured on a noisy 100 Hz day, 1-4 h: reading it all takes the same; a halo 6, 10, 18 ms."""
@@ -106,8 +107,9 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         "day": station_day.day.isoformat(),
         "rates": [f"{rate:.12g}Hz" for rate, _ in waveforms],
         "inputs": dict(reading.inputs),
-        "flags": _flags_inside(reading, station_day),
+        "flags": _flags_inside(reading, station_day) + _rotated(waveforms),
         "detail": list(reading.detail),
+        "repaired": reading.repaired,
     }
     # The marker comes last and whole: without it nothing of this day is ever read.
     marker = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
@@ -124,7 +126,7 @@ def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[floa
             continue
         last = rate
         low, high = grid_index(station_day.start_ns, rate), grid_index(station_day.end_ns, rate)
-        waveform = assemble(reading.fragments, rate, low, high)
+        waveform = oriented(reading.fragments, rate, low, high)
         if waveform.mask.any() or waveform.conflict is not None:
             yield rate, waveform
 
@@ -135,6 +137,19 @@ def _flags_inside(reading: Reading, station_day: StationDay) -> list[tuple[int, 
         for bit, low, high in reading.flags
         if low < station_day.end_ns and high > station_day.start_ns
     ]
+
+
+def _rotated(waveforms: list[tuple[float, Waveform]]) -> list[tuple[int, int, int]]:
+    """Where components were turned: their samples do not say so any more."""
+    spans = []
+    for rate, waveform in waveforms:
+        if Flag.ROTATED in waveform.marks:
+            edges = stretches(waveform.marks[Flag.ROTATED]) + waveform.start
+            spans += [
+                (Flag.ROTATED, grid_time(low, rate), grid_time(high, rate))
+                for low, high in edges.tolist()
+            ]
+    return spans
 
 
 def _write_rate(destination: Store, path: str, rate: float, waveform: Waveform) -> None:

@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
-from operator import and_, or_
+from operator import or_
 from typing import TypeVar
 
 import pyarrow as pa
 
-from catalog.schema import Flag, Outcome, TraceId
+from catalog.schema import Outcome, TraceId
 from workers.archives import TooMuch
+from workers.quality import Quality
 from workers.span import Picked, Span
 from workers.waveform import Fragment, Reading, grid_index
 
@@ -34,22 +35,27 @@ PRECEDENCE = (
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """One span of a trace, read and assembled on the grid of every rate that is asked for.
+    """One span of a trace, read and assembled for every `Candidate.ground` that is asked for.
 
     What was read is dropped: it takes as much memory again. inputs: URL -> ETag. goes_on: whether
     there are samples on both sides of its start, its halo being read too.
     """
 
-    spans: Mapping[int, Span]
+    spans: Mapping[tuple[int, Quality], Span]
     inputs: Mapping[str, str]
     goes_on: bool
 
     @classmethod
     def of(
-        cls, reading: Reading, trace: TraceId, start_ns: int, end_ns: int, rates: Iterable[int]
+        cls,
+        reading: Reading,
+        trace: TraceId,
+        start_ns: int,
+        end_ns: int,
+        grounds: Iterable[tuple[int, Quality]],
     ) -> Gathered:
         return cls(
-            {rate: Span.of(reading, trace, start_ns, end_ns, rate) for rate in rates},
+            {each: Span.of(reading, trace, start_ns, end_ns, *each) for each in grounds},
             reading.inputs,
             all(any(_has(f, start_ns, step) for f in reading.fragments) for step in (-1, 0)),
         )
@@ -100,7 +106,8 @@ def joined(picked: Sequence[Picked], goes_on: Sequence[bool]) -> Picked:
     """What became of the whole, from what became of its parts, in order of time.
 
     goes_on: of each part, see Part; a stretch of data that a cut goes through counts once. A
-    component is dead if it is so in every part that has data.
+    component is dead if it is so in every part that has it. Records repaired in the halo of two
+    parts count twice.
     """
     if len(picked) == 1:
         return picked[0]
@@ -109,20 +116,27 @@ def joined(picked: Sequence[Picked], goes_on: Sequence[bool]) -> Picked:
         bool(on and a.segments and b.segments)
         for on, a, b in zip(goes_on[1:], picked[:-1], picked[1:], strict=True)
     )
-    flags = reduce(or_, (one.flags for one in picked)) & ~Flag.DEAD_COMPONENT
-    flags |= reduce(and_, (one.flags for one in picked if one.seconds), Flag.DEAD_COMPONENT)
-    flags &= reduce(or_, (one.flags for one in picked))
     return Picked(
         outcome=outcome,
-        detail="; ".join(dict.fromkeys(one.detail for one in picked if one.detail)),
+        why=_once(one.why for one in picked if one.outcome is outcome),
+        said=_once(one.said for one in picked),
         picks=pa.concat_tables(one.picks for one in picked),
         seconds=sum(one.seconds for one in picked),
         segments=sum(one.segments for one in picked) - cut_through,
-        n_components=max(one.n_components for one in picked),
+        fragments=sum(one.fragments for one in picked) - cut_through,
+        left_over=sum(one.left_over for one in picked),
+        living=reduce(or_, (one.living for one in picked)),
+        present=reduce(or_, (one.present for one in picked)),
         sampling_rate=max(one.sampling_rate for one in picked),
+        resampled_from=max(one.resampled_from for one in picked),
+        repaired=sum(one.repaired for one in picked),
         saturated=sum(one.saturated for one in picked),
-        flags=flags,
+        met=reduce(or_, (one.met for one in picked)),
     )
+
+
+def _once(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
 def _has(fragment: Fragment, ns: int, step: int) -> bool:

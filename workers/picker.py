@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.commits import Commit, commit, new_attempt, read_commit
-from catalog.schema import PICK_SCHEMA, Outcome, Shard, shard_id, utc_now
+from catalog.schema import DAY_NS, PICK_SCHEMA, Outcome, Shard, shard_id, utc_now
 from catalog.store import S3Options, Store, open_store
 from catalog.writer import partition, write_attempt
 from workers.archives import Archive, ArchiveConfig, FilesArchive, open_archive
@@ -19,6 +19,7 @@ from workers.archives.files import Index
 from workers.engines import Engine, open_engine, use_threads
 from workers.pipeline import StationDayPicked, pick_shard
 from workers.span import Candidate, Picked
+from workers.waveform import NS
 from workers.weights import Weights, from_bytes
 
 
@@ -167,6 +168,7 @@ class Picker:
             candidate.settings["floors"],
             candidate.settings["stacking"],
             (before, after),
+            candidate.settings["quality"],
         )
 
     def _weights(self, stored: StoredWeights, name: str) -> Weights:
@@ -217,12 +219,23 @@ def coverage_row(day: StationDayPicked, picked: Picked) -> dict[str, Any]:
         "detail": picked.detail,
         "picks": picked.picks.num_rows,
         "seconds": picked.seconds,
+        "gap_fraction": gap_fraction(picked),
         "segments": picked.segments,
+        "fragments": picked.fragments,
+        "repaired": picked.repaired,
         "n_components": picked.n_components,
         "sampling_rate": picked.sampling_rate,
+        "resampled_from": picked.resampled_from,
         "saturated": picked.saturated,
         "flags": picked.flags,
     }
+
+
+def gap_fraction(picked: Picked) -> float | None:
+    """Of a day, what has no sample of any component; None where nothing could be read."""
+    if picked.outcome in (Outcome.ACCESS_DENIED, Outcome.FAILED):
+        return None
+    return max(0.0, 1 - picked.seconds * NS / DAY_NS)
 
 
 def _of_run(picks: pa.Table, run: str, shard: str) -> pa.Table:

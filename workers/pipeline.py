@@ -1,6 +1,7 @@
 """From a shard to its picks, the whole story on one page.
 
-read (with a halo) -> assemble on the grid -> run every candidate over it -> rows and outcomes.
+read (with a halo) -> assemble on the grid, mask what is wrong -> run every candidate over it ->
+rows and outcomes.
 Several candidates share the read, the decoding and the windows.
 """
 
@@ -21,6 +22,7 @@ from workers.archives import Archive
 from workers.decode import BadFormat
 from workers.filtering import filtered
 from workers.parts import Gathered, Part, ahead, in_parts, joined
+from workers.quality import Quality
 from workers.recipe import Curve
 from workers.resampling import reach_s
 from workers.span import Candidate, Picked, Span, halo
@@ -39,7 +41,7 @@ def gather(
 ) -> Gathered:
     """A span with all that picking it needs. Raises what the archive raises."""
     reading = read_span(archive, trace, start_ns, end_ns, candidates)
-    return Gathered.of(reading, trace, start_ns, end_ns, {c.rate for c in candidates})
+    return Gathered.of(reading, trace, start_ns, end_ns, {c.ground for c in candidates})
 
 
 def read_span(
@@ -55,18 +57,18 @@ def pick_gathered(
 ) -> list[dict[str, Picked]]:
     """Picks of every candidate by name, of several spans, which share batches."""
     result: list[dict[str, Picked]] = [{} for _ in gathered]
-    for rate, at_rate in groupby(sorted(candidates, key=lambda c: c.rate), key=lambda c: c.rate):
-        alike = list(at_rate)
-        spans = [each.spans[rate] for each in gathered]
+    for ground, group in groupby(sorted(candidates, key=_ground), key=_ground):
+        alike = list(group)
+        spans = [each.spans[ground] for each in gathered]
         refused = [span.refusal() for span in spans]
-        for group in sharing_windows(alike):
+        for sharing in sharing_windows(alike):
             ready = [span for span, why in zip(spans, refused, strict=True) if why is None]
-            curves = iter(curves_of(ready, group))
+            curves = iter(curves_of(ready, sharing))
             for found, span, why in zip(result, spans, refused, strict=True):
                 if why is not None:
-                    found |= {candidate.name: why for candidate in group}
+                    found |= {candidate.name: why for candidate in sharing}
                 else:
-                    mine = zip(group, next(curves), strict=True)
+                    mine = zip(sharing, next(curves), strict=True)
                     found |= {c.name: span.picked(c, curve) for c, curve in mine}
     return result
 
@@ -74,7 +76,7 @@ def pick_gathered(
 def curves_of(spans: Sequence[Span], candidates: Sequence[Candidate]) -> list[list[Curve]]:
     """Probabilities [PHASES, n] over each span's columns, by span and candidate.
 
-    The candidates, of one engine, rate and filter, share every window; the spans share batches.
+    The candidates, of one engine, ground and filter, share every window; the spans share batches.
     """
     recipes = [candidate.recipe for candidate in candidates]
     if not spans:
@@ -95,9 +97,13 @@ def _side_by_side(samples: Sequence[Samples]) -> Samples:
 
 
 def sharing_windows(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """Candidates of one rate in groups of one engine and one filter."""
+    """Candidates of one ground in groups of one engine and one filter."""
     for _, group in groupby(sorted(candidates, key=_shared), key=_shared):
         yield list(group)
+
+
+def _ground(candidate: Candidate) -> tuple[int, Quality]:
+    return candidate.ground
 
 
 def _shared(candidate: Candidate) -> str:

@@ -24,19 +24,21 @@ at the data's own rate is kept better without. Picks on the same sample, within 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
-from itertools import pairwise
 from math import ceil
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from catalog.schema import Flag
 from workers.archives.objects import offsets_within
-from workers.waveform import ALIASES, Fragment, Samples, Waveform, assemble, same_rate
+from workers.orientation import completed, oriented
+from workers.screens import BESIDE
+from workers.waveform import ALIASES, Fragment, Samples, Waveform, marked, same_rate
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -62,58 +64,68 @@ def resamples(rate: float, grid: float) -> bool:
 def reach_s(grid: int) -> float:
     """Seconds around a grid sample that it may depend on, at the slowest rate: 2.2 at 100 Hz.
 
-    The filter's half, and as much again to fill what is missing in it.
+    The filter's half, as much again to fill what is missing in it, and what a screen looks at.
     """
-    return (2 * SINC_HALF + 4) / (SLOWEST * grid)
+    return (2 * SINC_HALF + 4 + BESIDE) / (SLOWEST * grid)
 
 
-@dataclass(frozen=True, slots=True)
-class OnGrid:
-    """waveform: on the grid. resampled: bool [n], True where any component is; None: nowhere."""
-
-    waveform: Waveform
-    resampled: BoolArray | None = None
+Screen = Callable[[Waveform], Waveform]
+"""Masks samples by what stands within BESIDE samples of them, before anything filters them."""
 
 
-def on_grid(fragments: Sequence[Fragment], rate: int, start: int, stop: int) -> OnGrid:
+def unscreened(waveform: Waveform) -> Waveform:
+    return waveform
+
+
+def on_grid(
+    fragments: Sequence[Fragment], rate: int, start: int, stop: int, screen: Screen = unscreened
+) -> Waveform:
     """Fragments of all rates onto the grid samples [start, stop) of `rate` Hz.
 
     Of what overlaps, samples that stand on the grid already come first, then those of the higher
-    rate. The result at a sample does not depend on [start, stop).
+    rate. The result at a sample does not depend on [start, stop), if only those are trusted that
+    are BESIDE samples inside where there is a screen.
     """
     others = sorted({f.rate for f in fragments if resamples(f.rate, rate)}, reverse=True)
-    waveform, resampled = assemble(fragments, rate, start, stop), None
+    waveform = screen(oriented(fragments, rate, start, stop))
     for other in others:
-        below = resample([f for f in fragments if f.rate == other], other, rate, start, stop)
+        alike = [f for f in fragments if f.rate == other]
+        below = resample(alike, other, rate, start, stop, screen)
         taken = below.mask & ~waveform.mask if waveform.mask.any() else below.mask
-        if taken.any():
-            here = np.asarray(taken.any(axis=0))
-            resampled = here if resampled is None else here | resampled
-        waveform = _completed(waveform, below, taken)
-    return OnGrid(waveform, resampled)
+        marks = dict(below.marks)
+        marked(marks, Flag.RESAMPLED, np.asarray(taken.any(axis=0)))
+        waveform = completed(waveform, replace(below, marks=marks), taken)
+    return waveform
 
 
 def resample(
-    fragments: Iterable[Fragment], rate: float, grid: int, start: int, stop: int
+    fragments: Iterable[Fragment],
+    rate: float,
+    grid: int,
+    start: int,
+    stop: int,
+    screen: Screen = unscreened,
 ) -> Waveform:
     """Fragments at `rate` Hz onto the samples [start, stop) of the grid at `grid` Hz, as float32.
 
     For its neighbours, a sample that is missing or masked counts as the nearest one that is
     there. A grid sample is there where every data sample is, from the last one before it (or at
     it) up to the next grid sample, at least one after it: nothing is extrapolated, and whatever is
-    missing masks a grid sample. Offsets and conflicts are those of the data.
+    missing masks a grid sample. Offsets and marks are those of the data.
     """
     fragments = [f for f in fragments if f.component in ALIASES]
     design = design_of(rate, grid)
     n, size = stop - start, design.block
-    data, mask, conflict = np.zeros((3, n), np.float32), np.zeros((3, n), bool), np.zeros(n, bool)
+    data, mask = np.zeros((3, n), np.float32), np.zeros((3, n), bool)
+    marks: dict[int, BoolArray] = {}
     tables: list[list[IntArray]] = [[np.zeros((0, 2), np.int64)] for _ in data]
-    margin = 2 * design.half + 1
+    margin = 2 * design.half + 1 + BESIDE
     for first in range(start // size * size, stop, size):
         places = design.places(first)
         low = places.origin - margin
-        block = assemble(fragments, rate, low, low + ceil(size * design.ratio) + 2 * margin + 1)
-        if not block.mask.any() and block.conflict is None:
+        high = low + ceil(size * design.ratio) + 2 * margin + 1
+        block = screen(oriented(fragments, rate, low, high))
+        if not block.mask.any() and not block.marks:
             continue
         inside = slice(max(start - first, 0), min(stop - first, size))
         here = slice(first + inside.start - start, first + inside.stop - start)
@@ -129,10 +141,12 @@ def resample(
             rows = offsets_within(block.offsets[row], low, low + len(has))
             rows[:, 0] = first + places.first_from(rows[:, 0] - places.origin)
             tables[row].append(offsets_within(rows, first, first + size))
-        if block.conflict is not None:
-            conflict[here] = ~places.complete(~block.conflict[margin:])[inside]
+        for bit, where in block.marks.items():
+            marks.setdefault(bit, np.zeros(n, bool))
+            marks[bit][here] = ~places.complete(~where[margin:])[inside]
+    marks = {bit: where for bit, where in marks.items() if where.any()}
     z, north, east = (np.concatenate(rows) for rows in tables)
-    return Waveform(grid, start, data, mask, (z, north, east), conflict if conflict.any() else None)
+    return Waveform(grid, start, data, mask, (z, north, east), marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,30 +287,3 @@ def _filled(samples: Samples, has: BoolArray) -> Samples:
     filled = samples.copy()
     filled[lost] = samples[np.where(np.abs(right - lost) < np.abs(lost - left), right, left)]
     return filled
-
-
-def _completed(above: Waveform, below: Waveform, taken: BoolArray) -> Waveform:
-    """`above`, and of `below` the samples `taken` [3, n], where `above` has none."""
-    told = [each.conflict for each in (above, below) if each.conflict is not None]
-    conflict = np.logical_or.reduce(told) if told else None
-    if not above.mask.any():
-        return replace(below, conflict=conflict)
-    data = above.data.astype(np.float32, copy=False)
-    np.copyto(data, below.data, where=taken)
-    z, north, east = (
-        _spliced(kept, other, row, above.start)
-        for kept, other, row in zip(above.offsets, below.offsets, taken, strict=True)
-    )
-    return Waveform(above.rate, above.start, data, above.mask | taken, (z, north, east), conflict)
-
-
-def _spliced(above: IntArray, below: IntArray, taken: BoolArray, start: int) -> IntArray:
-    """The offset table `above`, where `taken` that `below`. start: grid index of the first."""
-    edges = np.flatnonzero(np.diff(taken)) + 1
-    bounds = [0, *edges.tolist(), len(taken)]
-    parts = [np.zeros((0, 2), np.int64)]
-    for low, high in pairwise(bounds):
-        table = below if taken[low] else above
-        if len(table):
-            parts.append(offsets_within(table, start + low, start + high))
-    return np.concatenate(parts)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catalog.schema import PICK_SCHEMA, Flag, TraceId
 from workers.amplitude import NOISE_S, SIGNAL_S, half_range
 from workers.phasenet import WINDOW
-from workers.waveform import Waveform, grid_times
+from workers.waveform import Waveform, grid_times, stretches
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -62,23 +62,25 @@ class Found:
 class Ground:
     """The samples under the peaks, and what is known of them.
 
-    resampled: bool [n] or None, True where samples come from another rate. flags: (bits of `Flag`,
-    start ns, end ns), half-open.
+    flags: (bits of `Flag`, start ns, end ns), half-open.
     """
 
     trace: TraceId
     waveform: Waveform
-    resampled: BoolArray | None
     flags: Sequence[tuple[int, int, int]]
 
 
 def rows(ground: Ground, found: Found) -> pa.Table:
     """SPAN_SCHEMA, sorted by time and phase. Where no component lives there is nothing to pick,
-    whatever the network says about a window of zeros."""
+    whatever the network says about a window of zeros; nor where none that lives has a sample, but
+    what was drawn for one that is missing."""
     waveform, rate = ground.waveform, ground.waveform.rate
     found = found[np.lexsort((found.phase, found.column))]
-    live, present = _components(waveform, found.column)
-    found, live, present = found[live > 0], live[live > 0], present[live > 0]
+    alive, there = _components(waveform, found.column)
+    seen = np.asarray(alive.any(axis=0))
+    if (filled := waveform.marks.get(Flag.FILLED)) is not None:
+        seen &= (alive & waveform.mask[:, found.column]).any(axis=0) | ~filled[found.column]
+    found, live, present = found[seen], alive.sum(axis=0)[seen], there.sum(axis=0)[seen]
     column = found.column
     index = column + waveform.start
     time = grid_times(index, rate)
@@ -126,8 +128,8 @@ def varies(
     return result
 
 
-def _components(waveform: Waveform, columns: IntArray) -> tuple[IntArray, IntArray]:
-    """Components that live, and that have samples, within half a window of each column: [k], [k].
+def _components(waveform: Waveform, columns: IntArray) -> tuple[BoolArray, BoolArray]:
+    """Which components live, and have samples, within half a window of each column [k]: [3, k].
 
     A component lives where its samples vary: two probes that differ say so; where none do, every
     sample is looked at.
@@ -137,27 +139,24 @@ def _components(waveform: Waveform, columns: IntArray) -> tuple[IntArray, IntArr
     has, values = waveform.mask[:, probes], waveform.data[:, probes]
     first = np.take_along_axis(values, has.argmax(axis=2)[..., None], axis=2)
     alive = (has & (values != first)).any(axis=2)
-    live, present = alive.sum(axis=0), alive.sum(axis=0)
-    for k in np.flatnonzero(live < len(alive)):
+    present = alive.copy()
+    for k in np.flatnonzero(~alive.all(axis=0)):
         here = slice(max(int(columns[k]) - WINDOW // 2, 0), int(columns[k]) + WINDOW // 2 + 1)
         mask = waveform.mask[:, here]
-        live[k] = varies(waveform.data[:, here], mask).sum()
-        present[k] = mask.any(axis=1).sum()
-    return live, present
+        alive[:, k] = varies(waveform.data[:, here], mask)
+        present[:, k] = mask.any(axis=1)
+    return alive, present
 
 
 def _flags(ground: Ground, columns: IntArray, times: IntArray) -> IntArray:
     """Bits that hold at each pick, or within half a window of it: [k]."""
     flags = np.zeros(len(columns), np.int64)
-    for bit, where in (
-        (Flag.CONFLICT, ground.waveform.conflict),
-        (Flag.RESAMPLED, ground.resampled),
-    ):
-        if where is not None:
-            before = np.concatenate([[0], np.cumsum(where)])
-            low = np.maximum(columns - WINDOW // 2, 0)
-            high = np.minimum(columns + WINDOW // 2 + 1, len(where))
-            flags |= np.where(before[high] > before[low], bit, 0)
+    for bit, where in ground.waveform.marks.items():
+        reach = 0 if bit == Flag.ROTATED else WINDOW // 2  # what is turned is no fault nearby
+        first, stop = stretches(where).T
+        begun = np.searchsorted(first, columns + reach, side="right")
+        ended = np.searchsorted(stop, columns - reach, side="right")
+        flags |= np.where(begun > ended, bit, 0)
     for bits, start, end in ground.flags:
         flags |= np.where((times >= start) & (times < end), bits, 0)
     return flags

@@ -29,13 +29,13 @@ class Snippet:
 def snippet(
     archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
 ) -> Snippet:
-    """What the candidates (all of one rate) saw and said over [start_ns, end_ns).
+    """What the candidates (all of one rate and quality) saw and said over [start_ns, end_ns).
 
     The curves are those of a whole run: read with the same halo, cut to the window at the end.
     """
-    (rate,) = {candidate.rate for candidate in candidates}
+    ((rate, quality),) = {candidate.ground for candidate in candidates}
     reading = read_span(archive, trace, start_ns, end_ns, candidates)
-    span = Span.of(reading, trace, start_ns, end_ns, rate)
+    span = Span.of(reading, trace, start_ns, end_ns, rate, quality)
     core, waveform = span.core, span.waveform
     samples = np.where(waveform.mask[:, core], waveform.data[:, core], np.nan)
     curves = {}

@@ -17,16 +17,30 @@ from catalog.schema import PHASES, Flag, Outcome, TraceId
 from workers.engines import Engine
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
+from workers.quality import Quality, context, mended, screened
 from workers.recipe import Curve, Recipe
 from workers.resampling import FASTEST, SLOWEST, on_grid, resamples
 from workers.rows import SPAN_SCHEMA, Found, Ground, rows, varies
-from workers.waveform import ALIASES, NS, Reading, Waveform, grid_time, same_rate
+from workers.waveform import (
+    ALIASES,
+    NS,
+    TILTED,
+    Reading,
+    Waveform,
+    grid_time,
+    same_rate,
+    stretches,
+)
 from workers.weights import Preparation, Weights
 from workers.windows import segments, window_starts
 
 IntArray = NDArray[np.int64]
 
 DEAD = "every component is constant"
+
+LEFT_OVER = 100
+"""So many stretches of a day may be too short for a window until that is said of it. There is no
+limit to those that are picked: a day has room for 2,879, three windows each at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,7 @@ class Candidate:
     engine: Engine = field(repr=False)
     recipe: Recipe = field(repr=False)
     floors: Mapping[str, float]  # phase -> the lowest probability that is stored
+    quality: Quality = "strict"
 
     @classmethod
     def of(
@@ -48,30 +63,65 @@ class Candidate:
         floors: Mapping[str, float],
         stacking: str = "avg",
         blinding: tuple[int, int] = (0, 0),
+        quality: Quality = "strict",
     ) -> Candidate:
         """A candidate whose networks the engine has loaded."""
         networks = tuple(engine.load(each) for each in weights)
         recipe = Recipe(networks, stacking, blinding)
-        return cls(name, weights[0].preparation, engine, recipe, floors)
+        return cls(name, weights[0].preparation, engine, recipe, floors, quality)
 
     @property
     def rate(self) -> int:
         return self.preparation.sampling_rate
 
+    @property
+    def ground(self) -> tuple[int, Quality]:
+        """What it runs over: candidates alike in it share a span's samples."""
+        return self.rate, self.quality
+
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What became of one span for one candidate. picks: SPAN_SCHEMA, sorted by time and phase."""
+    """What became of one span for one candidate.
+
+    why: the reason of the outcome; said: problems met, in words. picks: SPAN_SCHEMA, sorted by time
+    and phase. segments: contiguous stretches, gaps filled, of which `left_over` are too short for a
+    window; fragments: as recorded, of the component that has most. living, present: bits of the
+    components that vary, and that have samples. met: bits of `catalog.schema.Flag`, see `flags`.
+    """
 
     outcome: Outcome
-    detail: str = ""
+    why: str = ""
+    said: str = ""
     picks: pa.Table = field(default_factory=SPAN_SCHEMA.empty_table)
     seconds: float = 0.0
     segments: int = 0
-    n_components: int = 0
+    fragments: int = 0
+    left_over: int = 0
+    living: int = 0
+    present: int = 0
     sampling_rate: float = 0.0
+    resampled_from: float = 0.0
+    repaired: int = 0
     saturated: int = 0
-    flags: int = 0
+    met: int = 0
+
+    @property
+    def n_components(self) -> int:
+        """Components that live."""
+        return self.living.bit_count()
+
+    @property
+    def flags(self) -> int:
+        flags = self.met | (Flag.DEAD_COMPONENT if self.present & ~self.living else 0)
+        return flags | (Flag.FRAGMENTED if self.left_over > LEFT_OVER else 0)
+
+    @property
+    def detail(self) -> str:
+        """Why, and whatever else was met."""
+        short = f"{self.left_over} stretches are shorter than a window, and not picked"
+        fragmented = short if self.flags & Flag.FRAGMENTED else ""
+        return "; ".join(part for part in (self.why, fragmented, self.said) if part)
 
 
 def reach(rate: int) -> int:
@@ -79,12 +129,12 @@ def reach(rate: int) -> int:
 
 
 def halo(rate: int) -> int:
-    """Samples read on both sides of a span: 9,002 at 100 Hz.
+    """Samples read on both sides of a span: 9,002 at 100 Hz, and 1,720 for what is wrong with them.
 
     A row depends on the curve up to `reach` + 1 samples away, the curve on windows that reach one
-    window further.
+    window further, and what stands in a window on the `context` of its samples.
     """
-    return reach(rate) + 1 + WINDOW
+    return reach(rate) + 1 + WINDOW + context(rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +149,52 @@ class Span:
     detail: str
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
     other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
-    resampled: NDArray[np.bool_] | None = None  # columns that come from them; None: no column
+    unturned: Sequence[str]  # U, V or W inside the span, where they are never all there
+    fragments: int
+    repaired: int
 
     @classmethod
-    def of(cls, reading: Reading, trace: TraceId, start_ns: int, end_ns: int, rate: int) -> Span:
+    def of(
+        cls,
+        reading: Reading,
+        trace: TraceId,
+        start_ns: int,
+        end_ns: int,
+        rate: int,
+        quality: Quality = "strict",
+    ) -> Span:
         first, last = (-(-ns * rate // NS) for ns in (start_ns, end_ns))
         margin = halo(rate)
-        grid = on_grid(reading.fragments, rate, first - margin, last + margin)
-        others = {
-            f.rate
+        begin, end = first - margin, last + margin
+        core = slice(margin, margin + last - first)
+        if quality == "strict":
+            waveform = on_grid(reading.fragments, rate, begin, end, screened)
+            fragments = _fragments(waveform, core)
+            waveform = mended(waveform, reading.flags)
+        else:
+            waveform = on_grid(reading.fragments, rate, begin, end)
+            fragments = _fragments(waveform, core)
+        inside = [
+            f
             for f in reading.fragments
-            if not same_rate(f.rate, rate)
-            and f.component in ALIASES
+            if f.component in ALIASES
             and f.start * NS / f.rate < end_ns
             and f.stop * NS / f.rate > start_ns
-        }
+        ]
+        turned = waveform.marks.get(Flag.ROTATED)
+        tilted = {f.component for f in inside if f.component in TILTED}
         return cls(
             trace,
             first,
             last,
-            grid.waveform,
+            waveform,
             reading.flags,
             "; ".join(reading.detail),
-            segments(grid.waveform.mask),
-            sorted(others),
-            grid.resampled,
+            segments(waveform.mask, waveform.marks.get(Flag.FILLED)),
+            sorted({f.rate for f in inside if not same_rate(f.rate, rate)}),
+            sorted(tilted) if turned is None or not turned[core].any() else (),
+            fragments,
+            reading.repaired,
         )
 
     @property
@@ -133,12 +204,12 @@ class Span:
 
     def refusal(self) -> Picked | None:
         """Why there is nothing to run over, or None."""
-        rate = self.waveform.rate
-        if self.waveform.mask[:, self.core].any():
+        rate, met = self.waveform.rate, self._flags()
+        if self.fragments:
             if not self.windows().size:
-                return self._facts()(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
-            if not self._live_components(WINDOW // 2):
-                return self._facts()(Outcome.DEAD, DEAD)
+                return self._facts(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
+            if not self._components(WINDOW // 2)[0]:
+                return self._facts(Outcome.DEAD, DEAD)
             return None
         if self.left_out:
             return Picked(
@@ -146,10 +217,15 @@ class Span:
                 f"data at {_hertz(self.left_out)}; the model runs at {rate:g} Hz, to which "
                 f"{SLOWEST * rate:g} to {FASTEST * rate:g} Hz are resampled",
                 sampling_rate=self.left_out[-1],
-                flags=self._flags(),
+                repaired=self.repaired,
+                met=met,
             )
-        outcome = Outcome.BAD_FORMAT if self._flags() & Flag.SALVAGED else Outcome.NO_DATA
-        return Picked(outcome, self.detail, flags=self._flags())
+        if self.unturned:
+            return Picked(
+                Outcome.BAD_FORMAT, self._unturned(), self.detail, repaired=self.repaired, met=met
+            )
+        outcome = Outcome.BAD_FORMAT if met & Flag.SALVAGED else Outcome.NO_DATA
+        return Picked(outcome, self.detail, repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
         """Columns at which windows begin, ascending; empty if none reaches the span."""
@@ -163,10 +239,10 @@ class Span:
 
     def _zones(self) -> Iterator[tuple[int, int]]:
         """Columns [a, b) where the curve is the uncut segment's own."""
-        n = self.waveform.data.shape[1]
+        n, edge = self.waveform.data.shape[1], context(round(self.waveform.rate))
         for a, b in self.segments:
             if b - a >= WINDOW:
-                yield (a if a > 0 else WINDOW), (b if b < n else n - WINDOW)
+                yield (a if a > edge else edge + WINDOW), (b if b < n - edge else n - edge - WINDOW)
 
     def picked(self, candidate: Candidate, curves: Curve) -> Picked:
         """The span's picks, from the candidate's probabilities [PHASES, n] over its columns."""
@@ -180,10 +256,8 @@ class Span:
                 full = columns[saturation(values, floor, limit)]
                 saturated += int(((full >= self.core.start) & (full < self.core.stop)).sum())
                 found.append(self._inside(phase, find_peaks(values, floor, limit), columns))
-        ground = Ground(self.trace, self.waveform, self.resampled, self.flags)
-        return self._facts()(
-            Outcome.PICKED, "", picks=rows(ground, Found.of(found)), saturated=saturated
-        )
+        ground = Ground(self.trace, self.waveform, self.flags)
+        return self._facts(Outcome.PICKED, "", rows(ground, Found.of(found)), saturated)
 
     def _inside(self, phase: str, peaks: Peaks, columns: IntArray) -> Found:
         """The peaks that stand inside the span. columns: of each sample that has peaks."""
@@ -198,23 +272,24 @@ class Span:
         )
         return every[(column >= self.core.start) & (column < self.core.stop)]
 
-    def _live_components(self, beside: int = 0) -> int:
-        """Components whose samples vary in the span, or up to `beside` columns from it."""
+    def _components(self, beside: int = 0) -> tuple[int, int]:
+        """Bits of the components that vary, and of those that have samples, in the span or up to
+        `beside` columns from it."""
         here = slice(max(self.core.start - beside, 0), self.core.stop + beside)
-        return int(varies(self.waveform.data[:, here], self.waveform.mask[:, here]).sum())
+        mask = self.waveform.mask[:, here]
+        return _bits(varies(self.waveform.data[:, here], mask)), _bits(np.asarray(mask.any(axis=1)))
 
     def _flags(self) -> int:
         """Bits that hold anywhere in the span."""
-        rate, conflict = self.waveform.rate, self.waveform.conflict
+        rate = self.waveform.rate
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
         flags = Flag.OTHER_RATE if self.left_out else 0
-        if self.resampled is not None and self.resampled[self.core].any():
-            flags |= Flag.RESAMPLED
+        for bit, where in self.waveform.marks.items():
+            if where[self.core].any():
+                flags |= bit
         for bits, start, end in self.flags:
             if start < high and end > low:
                 flags |= bits
-        if conflict is not None and conflict[self.core].any():
-            flags |= Flag.CONFLICT
         return flags
 
     @property
@@ -227,60 +302,72 @@ class Span:
         """Those that are."""
         return [other for other in self.other_rates if resamples(other, self.waveform.rate)]
 
-    def _other_rates(self) -> list[str]:
-        """What became of data at other rates, in words."""
-        said = [(self.brought, "resampled"), (self.left_out, "left out")]
-        return [f"data at {_hertz(rates)} {verb}" for rates, verb in said if rates]
+    def _said(self) -> Iterator[str]:
+        """What became of data that are not picked as they are, in words."""
+        if self.detail:
+            yield self.detail
+        for rates, verb in ((self.brought, "resampled"), (self.left_out, "left out")):
+            if rates:
+                yield f"data at {_hertz(rates)} {verb}"
+        if self.unturned:
+            yield self._unturned()
 
-    def _data_rate(self) -> float:
-        """Hz, of the span's data: the model's where any stand on its grid, else the highest."""
-        if self.resampled is None:
-            return float(self.waveform.rate)
-        own = self.waveform.mask[:, self.core].any(axis=0) & ~self.resampled[self.core]
-        return self.brought[-1] if self.brought and not own.any() else float(self.waveform.rate)
+    def _unturned(self) -> str:
+        some = ", ".join(self.unturned)
+        return f"components {some} left out: to be turned, U, V and W must be there at once"
 
-    def _facts(self) -> _Facts:
-        core, rate = self.core, self.waveform.rate
-        mask = self.waveform.mask[:, core]
-        flags = self._flags()
-        live = self._live_components()
-        if live < int(mask.any(axis=1).sum()):
-            flags |= Flag.DEAD_COMPONENT
-        return _Facts(
-            detail="; ".join(part for part in (self.detail, *self._other_rates()) if part),
-            seconds=int(mask.any(axis=0).sum()) / rate,
-            segments=sum(a < core.stop and b > core.start for a, b in self.segments),
-            n_components=live,
-            sampling_rate=self._data_rate(),
-            flags=flags,
-        )
+    def _rates(self) -> tuple[float, float]:
+        """Hz, of the span's data: the model's where any stand on its grid, else the highest; and
+        the highest that was resampled, or 0."""
+        own, brought = float(self.waveform.rate), self.brought[-1] if self.brought else 0.0
+        resampled = self.waveform.marks.get(Flag.RESAMPLED)
+        if resampled is None or not brought:
+            return own, 0.0
+        beside = self.waveform.mask[:, self.core].any(axis=0) & ~resampled[self.core]
+        return own if beside.any() else brought, brought
 
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What is true of the span's data whatever the candidate."""
-
-    detail: str
-    seconds: float
-    segments: int
-    n_components: int
-    sampling_rate: float
-    flags: int
-
-    def __call__(
+    def _facts(
         self, outcome: Outcome, why: str, picks: pa.Table | None = None, saturated: int = 0
     ) -> Picked:
+        """What became of the span, with all that is true of its data whatever the candidate."""
+        core = self.core
+        mask = self.waveform.mask[:, core]
+        living, present = self._components()
+        inside = [(a, b) for a, b in self.segments if a < core.stop and b > core.start]
+        sampling_rate, resampled_from = self._rates()
         return Picked(
             outcome=outcome,
-            detail="; ".join(part for part in (why, self.detail) if part),
+            why=why,
+            said="; ".join(self._said()),
             picks=SPAN_SCHEMA.empty_table() if picks is None else picks,
-            seconds=self.seconds,
-            segments=self.segments,
-            n_components=self.n_components,
-            sampling_rate=self.sampling_rate,
+            seconds=int(mask.any(axis=0).sum()) / self.waveform.rate,
+            segments=len(inside),
+            fragments=self.fragments,
+            left_over=sum(b - a < WINDOW for a, b in inside),
+            living=living,
+            present=present,
+            sampling_rate=sampling_rate,
+            resampled_from=resampled_from,
+            repaired=self.repaired,
             saturated=saturated,
-            flags=self.flags,
+            met=self._flags(),
         )
+
+
+def _bits(rows: NDArray[np.bool_]) -> int:
+    return sum(1 << k for k in np.flatnonzero(rows).tolist())
+
+
+def _fragments(waveform: Waveform, core: slice) -> int:
+    """Stretches as they were recorded, of the component that has most; a spike parts none."""
+    spike = waveform.marks.get(Flag.SPIKE)
+    most = 0
+    for has in waveform.mask[:, core]:
+        if has.all():
+            most = max(most, 1)
+        elif has.any():
+            most = max(most, len(stretches(has if spike is None else has | spike[core])))
+    return most
 
 
 def _hertz(rates: Sequence[float]) -> str:

@@ -12,18 +12,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import COMPONENTS
+from catalog.schema import COMPONENTS, Flag
 from workers import shelf
 
 NS = 1_000_000_000
 
 Samples = NDArray[np.int32] | NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 RATE_TOLERANCE = 1e-6
 """Relative: SAC stores the sampling interval in float32, 2e-8 off; a day then drifts 0.2 sample."""
 
-ALIASES = {"Z": "Z", "N": "N", "E": "E", "1": "N", "2": "E"}
-"""Component code -> row of COMPONENTS (SeisBench `flexible_horizontal_components`)."""
+TILTED = "UVW"
+"""Three axes that are equally inclined (workers/orientation.py): no use but all together."""
+
+ALIASES = {"Z": "Z", "N": "N", "E": "E", "1": "N", "2": "E", "3": "Z", "U": "Z", "V": "N", "W": "E"}
+"""Component code -> row of COMPONENTS (SeisBench `flexible_horizontal_components` knows 1 and 2).
+
+That 3 is the vertical is a guess; U, V and W take a row each until they are turned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +81,9 @@ class Reading:
 class Waveform:
     """Grid samples [start, start + n) of one trace.
 
-    data: int32 or float32 [3, n], rows in the order of COMPONENTS, zero where masked.
-    mask: bool [3, n], True where there is a sample. offsets: per row int64 [r, 2] as in Fragment.
-    conflict: bool [n] or None, True where overlapping records disagreed.
+    data: int32 or float32 [3, n], rows in the order of COMPONENTS, zero where masked and not
+    filled. mask: bool [3, n], True where there is a sample. offsets: per row int64 [r, 2] as in
+    Fragment. marks: bit of `catalog.schema.Flag` -> bool [n], where it holds for any component.
     """
 
     rate: float
@@ -84,7 +91,12 @@ class Waveform:
     data: Samples
     mask: NDArray[np.bool_]
     offsets: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    conflict: NDArray[np.bool_] | None = None
+    marks: Mapping[int, BoolArray] = field(default_factory=dict)
+
+    @property
+    def conflict(self) -> BoolArray | None:
+        """Where overlapping records disagreed; None: nowhere."""
+        return self.marks.get(Flag.CONFLICT)
 
     @property
     def stop(self) -> int:
@@ -136,14 +148,16 @@ def assemble(fragments: Iterable[Fragment], rate: float, start: int, stop: int) 
     """Fragments at `rate` onto the grid samples [start, stop).
 
     Identical overlaps are one; where overlapping samples of one component disagree neither is
-    trusted and both are masked. `1` and `2` fill N and E where those have no sample. The result at
-    a sample does not depend on [start, stop).
+    trusted and both are masked. `1`, `2` and `3` fill N, E and Z where those have no sample; U, V
+    and W are left out (see `workers.orientation`). The result at a sample does not depend on
+    [start, stop).
     """
     n = stop - start
     chosen = [
         fragment
         for fragment in fragments
         if fragment.component in ALIASES
+        and fragment.component not in TILTED
         and same_rate(fragment.rate, rate)
         and fragment.start < stop
         and fragment.stop > start
@@ -151,28 +165,45 @@ def assemble(fragments: Iterable[Fragment], rate: float, start: int, stop: int) 
     whole = all(fragment.samples.dtype == np.int32 for fragment in chosen)
     data: Samples = shelf.zeros((3, n), np.int32 if whole else np.float32)
     mask = shelf.zeros((3, n), bool)
-    conflict: NDArray[np.bool_] | None = None
+    marks: dict[int, BoolArray] = {}
     offsets: list[NDArray[np.int64]] = []
     for row, component in enumerate(COMPONENTS):
         table = np.zeros((0, 2), np.int64)
         disputed = np.zeros(0, np.int64)
         aliases = [component] + [a for a, name in ALIASES.items() if name == component != a]
         for alias in aliases:
-            taken = mask[row].copy() if alias != component and mask[row].any() else None
+            before = mask[row].copy() if alias != component and mask[row].any() else None
             for fragment in sorted(
                 (f for f in chosen if f.component == alias), key=lambda f: f.order
             ):
-                clash = _place(fragment, start, data[row], mask[row], taken)
+                clash = _place(fragment, start, data[row], mask[row], before)
                 if len(clash):
                     disputed = np.union1d(disputed, clash)
                 table = _splice(table, fragment)
+            if alias == "3":
+                guessed = mask[row] if before is None else mask[row] & ~before
+                marked(marks, Flag.ROTATED, guessed)
         if len(disputed):
             mask[row, disputed] = False
             data[row, disputed] = 0
-            conflict = np.zeros(n, bool) if conflict is None else conflict
-            conflict[disputed] = True
+            where = np.zeros(n, bool)
+            where[disputed] = True
+            marked(marks, Flag.CONFLICT, where)
         offsets.append(table)
-    return Waveform(rate, start, data, mask, (offsets[0], offsets[1], offsets[2]), conflict)
+    return Waveform(rate, start, data, mask, (offsets[0], offsets[1], offsets[2]), marks)
+
+
+def marked(marks: dict[int, BoolArray], bit: int, where: BoolArray) -> None:
+    """Add where a flag holds, bool [n], to what is marked; nothing where it holds nowhere."""
+    if where.any():
+        marks[bit] = marks[bit] | where if bit in marks else where.copy()
+
+
+def stretches(has: BoolArray) -> IntArray:
+    """[k, 2]: maximal [start, stop) of True in bool [n]."""
+    beside = np.zeros(len(has) + 2, bool)
+    beside[1:-1] = has
+    return np.flatnonzero(beside[1:] != beside[:-1]).reshape(-1, 2)
 
 
 def _splice(table: NDArray[np.int64], fragment: Fragment) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ from torch import Tensor
 from catalog.errors import Refusal
 from catalog.schema import PHASES, digest
 from workers.phasenet import ROOT, PhaseNet
-from workers.waveform import ALIASES, NS
+from workers.waveform import ALIASES, NS, TILTED
 
 BLINDED = 1500
 """Samples that windows share: blinding more than these leaves holes in the curve."""
@@ -216,7 +216,7 @@ def _preparation(arguments: Mapping[str, Any], source: str) -> Preparation:
     if len(set(phases)) != len(phases) or not set(phases) & set(PHASES) or len(phases) > 4:
         raise refuse("phases", "name each phase once, P or S among them, four at most")
     order = "".join(arguments.get("component_order") or "ZNE")
-    components = "".join(ALIASES.get(c, "?") for c in order)
+    components = "".join("?" if c in TILTED else ALIASES.get(c, "?") for c in order)
     if sorted(components) != ["E", "N", "Z"]:
         raise refuse("component_order", "an order of Z, N and E (or Z, 1 and 2)")
     norm = arguments.get("norm") or "std"

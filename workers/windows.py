@@ -21,10 +21,20 @@ STEP = 1501
 EPS = 1e-10
 
 
-def segments(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Maximal runs [start, stop) of columns where any component has a sample. mask: [3, n]."""
-    union = np.zeros(mask.shape[1] + 2, bool)
+def segments(
+    mask: NDArray[np.bool_], filled: NDArray[np.bool_] | None = None
+) -> list[tuple[int, int]]:
+    """Maximal runs [start, stop) of columns where any component has a sample, or was filled.
+
+    mask: [3, n]. filled: [n], or None: nowhere.
+    """
+    n = mask.shape[1]
+    if n and any(has.all() for has in mask):
+        return [(0, n)]
+    union = np.zeros(n + 2, bool)
     mask.any(axis=0, out=union[1:-1])
+    if filled is not None:
+        union[1:-1] |= filled
     edges = np.flatnonzero(union[1:] != union[:-1])
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 

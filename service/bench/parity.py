@@ -173,9 +173,9 @@ def pairs_of(campaign: Campaign, engine: str, against: str, device: str) -> list
         record = candidate_record(campaign, config, ensemble)
         floors, stacking = record.settings["floors"], record.settings["stacking"]
         before, after = record.settings["blinding"]
+        how = floors, stacking, (before, after), record.settings["quality"]
         tested, other = (
-            Candidate.of(config.name, ensemble.members, each, floors, stacking, (before, after))
-            for each in engines
+            Candidate.of(config.name, ensemble.members, each, *how) for each in engines
         )
         _try(tested, engine, device)
         _try(other, against, device)

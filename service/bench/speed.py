@@ -170,7 +170,7 @@ def _stages(campaign: Campaign, weights: Weights, days: Sequence[StationDay]) ->
     (config,) = campaign.candidate
     floors = {"P": config.P_threshold, "S": config.S_threshold}
     engine = open_engine(compute.resolved_engine, compute.device)
-    candidate = Candidate.of(config.name, [weights], engine, floors)
+    candidate = Candidate.of(config.name, [weights], engine, floors, quality=campaign.quality)
     seconds = stage_seconds(open_archive(campaign.archive), days, candidate, compute.device)
     total = sum(seconds.values())
     return {name: {"seconds": seconds[name], "share": seconds[name] / total} for name in STAGES}

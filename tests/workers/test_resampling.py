@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obspy import Stream, Trace, UTCDateTime
 
-from catalog.schema import day_start_ns
+from catalog.schema import Flag, day_start_ns
 from workers.archives.objects import clip
-from workers.resampling import OnGrid, design_of, on_grid, reach_s, resample, resamples
+from workers.resampling import design_of, on_grid, reach_s, resample, resamples
 from workers.waveform import NS, Fragment, Waveform, grid_index, grid_time
 
 GRID = 100
@@ -136,13 +136,13 @@ def test_samples_on_the_grid_go_before_resampled_ones() -> None:
     fast = replace(fast, component="N", offsets=np.add(fast.offsets, [0, 11]))
     slow = replace(slow, offsets=np.add(slow.offsets, [0, 9]))
     found = on_grid([slow, beside, native, fast], GRID, EPOCH_S * GRID, (EPOCH_S + 19) * GRID)
-    z = found.waveform.data[0]
+    z = found.data[0]
     assert (z[300:1300] == 5).all() and (z[:300] == 4).all() and (z[1300:] == 4).all()
-    assert (found.waveform.data[1] == 2).all()
-    assert found.resampled is not None and found.resampled.all()
-    assert found.waveform.offset_ns(EPOCH_S * GRID + 100) == 10  # of 9 and 11
-    assert found.waveform.offset_ns(EPOCH_S * GRID + 400) == 6  # of 0 and 11, rounded
-    assert found.waveform.offset_ns(EPOCH_S * GRID + 1400) == 10
+    assert (found.data[1] == 2).all()
+    assert found.marks[Flag.RESAMPLED].all()
+    assert found.offset_ns(EPOCH_S * GRID + 100) == 10  # of 9 and 11
+    assert found.offset_ns(EPOCH_S * GRID + 400) == 6  # of 0 and 11, rounded
+    assert found.offset_ns(EPOCH_S * GRID + 1400) == 10
 
 
 def test_rates_that_leave_too_little_are_refused() -> None:
@@ -210,18 +210,15 @@ def test_pieces_are_the_whole_to_the_bit(fragments: list[Fragment], cuts: list[i
     same_inside(piece, whole, low - start, high - start)
 
 
-def same_inside(piece: OnGrid, whole: OnGrid, low: int, high: int) -> None:
+def same_inside(piece: Waveform, whole: Waveform, low: int, high: int) -> None:
     here = slice(low, high)
-    mask = whole.waveform.mask[:, here]
-    assert (piece.waveform.mask == mask).all()
-    expected = whole.waveform.data[:, here].astype(np.float32)
-    assert piece.waveform.data.astype(np.float32).tobytes() == expected.tobytes()
-    for name in ("conflict", "resampled"):
-        some, every = (
-            getattr(one if name == "resampled" else one.waveform, name) for one in (piece, whole)
-        )
-        some = np.zeros(high - low, bool) if some is None else some
-        assert (some == (False if every is None else every[here])).all()
+    assert (piece.mask == whole.mask[:, here]).all()
+    expected = whole.data[:, here].astype(np.float32)
+    assert piece.data.astype(np.float32).tobytes() == expected.tobytes()
+    nowhere = np.zeros(whole.data.shape[1], bool)
+    for bit in {*piece.marks, *whole.marks}:
+        some, every = piece.marks.get(bit, nowhere[here]), whole.marks.get(bit, nowhere)
+        assert (some == every[here]).all()
     for column in range(0, high - low, 97):
-        index = piece.waveform.start + column
-        assert piece.waveform.offset_ns(index) == whole.waveform.offset_ns(index)
+        index = piece.start + column
+        assert piece.offset_ns(index) == whole.offset_ns(index)

@@ -1,7 +1,8 @@
 """Zarr v3 as `workers/ingest.py` writes it: a group a station-day, in it a group a sampling rate.
 
     NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
-        attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail
+        attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail,
+            repaired
     NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components,
         samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
@@ -98,6 +99,7 @@ class ZarrArchive:
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[str] = []
+        repaired = 0
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
             path = group_path(trace, day)
             try:
@@ -109,6 +111,7 @@ class ZarrArchive:
             attributes = _attributes(marker, url)
             flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
             detail += attributes["detail"]
+            repaired += attributes.get("repaired", 0)
             try:
                 for rate in attributes["rates"]:
                     folder = zarr_store(self.store, f"{path}/{rate}")
@@ -122,7 +125,8 @@ class ZarrArchive:
             except OSError as error:
                 raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        return Reading(fragments, inputs, sorted(set(flags)), list(dict.fromkeys(detail)))
+        told = list(dict.fromkeys(detail))
+        return Reading(fragments, inputs, sorted(set(flags)), told, repaired)
 
 
 def _attributes(marker: bytes, url: str) -> dict[str, Any]:

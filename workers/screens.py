@@ -1,0 +1,240 @@
+"""What is wrong with single samples: spikes, limits and steps, each by a rule of its neighbourhood.
+
+Ranges of BLOCK samples, counted from the Unix epoch, say where to look; a day of clean data is
+looked at no closer. What is found at a sample depends on the data within BESIDE samples of it
+(a spike, a limit) or within 6 s (a step), and not on where a span was cut.
+
+Thresholds are far from what the ground does. In the 4 + 4 + 4 x 1 hours of three components and the
+78 labelled earthquakes of the tests' recordings no sample is a spike, a limit or a step; see
+tests/workers/test_screens.py for how close they come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.waveform import BoolArray, Samples
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+BLOCK, AROUND = 256, 2  # samples; blocks on either side that a block is compared with
+SIDE, TRIM = (
+    50,
+    2,
+)  # samples before and after a spike, of which the highest and lowest are forgotten
+BESIDE = (AROUND + 1) * BLOCK + SIDE + 2
+
+SPIKE = 10.0
+"""How often the range of its half seconds a spike is high. Of noise that range is 3 to 4 standard
+deviations; an onset is no spike, for the range after it is its own."""
+
+RUN, LIMIT_SHARE, LIMIT_COUNTS = 5, 200, 8
+"""A limit: so many equal samples, which the signal reaches and leaves by at least a 200th of the
+range of its 13 s, and 8 counts. Ground motion is flat only where it turns, one count a time."""
+
+STEP, STEP_S, RISE_S, SMOOTH = 20.0, 3, 0.25, 50.0
+"""A step: within 0.25 s the trace leaves the range of 3 s by 20 times that range, does not come
+back for 3 s, and moves meanwhile by less than a 50th of the step from sample to sample. A recentred
+seismometer does so, and a calibration's square; a wave of any period under 6 s comes back."""
+
+SLAB = 256  # blocks looked at closely at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One component. samples [n]; has: bool [n], where there is one, or None: everywhere. start:
+    grid index of the first."""
+
+    samples: Samples
+    has: BoolArray | None
+    start: int
+
+    def there(self, columns: IntArray) -> BoolArray:
+        return np.ones(columns.shape, bool) if self.has is None else self.has[columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The whole blocks of a row. first: column of the first; low, high: float64 [blocks]."""
+
+    first: int
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, row: Row) -> Ranges:
+        first = -row.start % BLOCK
+        count = max(len(row.samples) - first, 0) // BLOCK
+        blocks = row.samples[first : first + count * BLOCK].reshape(count, BLOCK)
+        low, high = np.empty(count, blocks.dtype), np.empty(count, blocks.dtype)
+        for begin in range(0, count, SLAB):  # both in one pass over memory
+            here = slice(begin, begin + SLAB)
+            blocks[here].min(axis=1, out=low[here])
+            blocks[here].max(axis=1, out=high[here])
+        return cls(first, low.astype(np.float64), high.astype(np.float64))
+
+
+def spikes(row: Row, ranges: Ranges) -> IntArray:
+    """Columns of spikes: one or two samples that stand SPIKE times as far from the line through
+    their neighbours as the samples of the half seconds beside them from each other.
+
+    Two outliers are allowed on either side, and one spike in 2.56 s: where every block within
+    AROUND has one, none is found. A range below one count, in data of counts, counts as one.
+    """
+    extent = ranges.high - ranges.low
+    blocks = np.flatnonzero(extent > SPIKE / 2 * around(extent, np.minimum))
+    found = [_spikes(row, ranges.first + blocks[k : k + SLAB] * BLOCK) for k in _slabs(blocks)]
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def _spikes(row: Row, begins: IntArray) -> IntArray:
+    pad = SIDE + 2
+    begins = begins[(begins >= pad) & (begins + BLOCK + pad <= len(row.samples))]
+    if not len(begins):
+        return np.zeros(0, np.int64)
+    columns = begins[:, None] + np.arange(-pad, BLOCK + pad)
+    values, has = row.samples[columns].astype(np.float64), row.there(columns)
+    quantum = _quantum(values)
+    found = []
+    for width in (1, 2):
+        at = [slice(pad + k, pad + BLOCK + k) for k in range(-1, width + 1)]
+        left, right = values[:, at[0]], values[:, at[-1]]
+        slope = (right - left) / (width + 1)
+        heights = [np.abs(values[:, at[k]] - left - k * slope) for k in range(1, width + 1)]
+        height = np.minimum.reduce(heights)
+        whole = np.logical_and.reduce([has[:, each] for each in at])
+        rows, first = np.nonzero(
+            whole & (height > SPIKE * np.maximum(np.abs(right - left), quantum))
+        )
+        near = np.broadcast_to(quantum, height.shape)[rows, first]
+        for edge, beside in ((-1, np.arange(-SIDE, 0)), (width, np.arange(width, width + SIDE))):
+            inside = rows[:, None], pad + first[:, None] + beside
+            known = values[rows, pad + first + edge]
+            near = np.maximum(near, _trimmed(np.where(has[inside], values[inside], known[:, None])))
+        isolated = height[rows, first] > SPIKE * near
+        spike = begins[rows[isolated]] + first[isolated]
+        found += [spike + k for k in range(width)]
+    return np.concatenate(found)
+
+
+def _trimmed(sides: FloatArray) -> FloatArray:
+    """The range of each row [k, SIDE] without its TRIM highest and lowest."""
+    ordered = np.partition(sides, (TRIM, SIDE - 1 - TRIM), axis=1)
+    return np.asarray(ordered[:, SIDE - 1 - TRIM] - ordered[:, TRIM])
+
+
+def limits(row: Row, ranges: Ranges) -> IntArray:
+    """Columns where the signal stands at the limit of what was recorded: plateaus of RUN equal
+    samples or more at the highest or lowest value of the blocks AROUND, steep on either side.
+
+    Looked for where the signal sets in, and where several blocks have one extreme.
+    """
+    high, low = around(ranges.high, np.maximum), around(ranges.low, np.minimum)
+    extent = ranges.high - ranges.low
+    loud = extent > SPIKE / 2 * around(extent, np.minimum)
+    found = [np.zeros(0, np.int64)]
+    for extreme, own in ((high, ranges.high), (low, ranges.low)):
+        blocks = np.flatnonzero((own == extreme) & (loud | _repeated(own)))
+        for k in _slabs(blocks):
+            some = blocks[k : k + SLAB]
+            begins = ranges.first + some * BLOCK
+            found.append(_plateaus(row, begins, extreme[some], (high - low)[some]))
+    return np.unique(np.concatenate(found))
+
+
+def _repeated(extreme: FloatArray) -> BoolArray:
+    """Blocks [k] whose extreme is that of another one AROUND, too."""
+    again = np.zeros(len(extreme), bool)
+    for apart in range(1, AROUND + 1):
+        same = extreme[apart:] == extreme[:-apart]
+        again[apart:] |= same
+        again[:-apart] |= same
+    return again
+
+
+def _plateaus(row: Row, begins: IntArray, extreme: FloatArray, extent: FloatArray) -> IntArray:
+    inside = (begins >= 1) & (begins + BLOCK + 1 <= len(row.samples))
+    begins, extreme, extent = begins[inside], extreme[inside, None], extent[inside, None]
+    columns = begins[:, None] + np.arange(-1, BLOCK + 1)
+    values = row.samples[columns].astype(np.float64)
+    least = np.maximum(extent / LIMIT_SHARE, LIMIT_COUNTS * _quantum(values))
+    at = (values == extreme) & row.there(columns)
+    runs = np.logical_and.reduce([at[:, k : at.shape[1] - RUN + 1 + k] for k in range(RUN)])
+    found = [np.zeros(0, np.int64)]
+    for k in np.flatnonzero(runs.any(axis=1)).tolist():
+        change = np.flatnonzero(np.diff(at[k].astype(np.int8), prepend=0, append=0))
+        for first, stop in change.reshape(-1, 2).tolist():
+            if stop - first < RUN or first == 0 or stop == len(at[k]):
+                continue
+            edges = [first - 1, stop]
+            steep = np.abs(values[k, edges] - extreme[k]).min() >= least[k, 0]
+            if steep and row.there(columns[k, edges]).all():
+                found.append(columns[k, first:stop])
+    return np.concatenate(found)
+
+
+def steps(row: Row, rate: int) -> IntArray:
+    """Columns at which the trace steps away: the first sample beyond half of the step."""
+    first = -row.start % rate
+    every = row.samples[first::rate].astype(np.float64)
+    if len(every) < 2 * STEP_S:
+        return np.zeros(0, np.int64)
+    # a step between [2] and [3] leaves one of these in each of the 3 s before and after
+    view = [every[k : len(every) - 2 * STEP_S + 1 + k] for k in range(2 * STEP_S)]
+    before = np.maximum.reduce(view[:STEP_S]) - np.minimum.reduce(view[:STEP_S])
+    moved = [view[k] - view[STEP_S - 1] for k in range(STEP_S + 1, 2 * STEP_S)]
+    away = np.maximum(np.minimum.reduce(moved), -np.maximum.reduce(moved))
+    where = np.flatnonzero((away >= (STEP - 1) * before) & (away > 0))
+    found = []
+    for column in (first + (where + STEP_S - 1) * rate).tolist():
+        step = _step(row, column + 1, rate)
+        if step is not None:
+            found.append(step)
+    return np.array(found, np.int64)
+
+
+def _step(row: Row, low: int, rate: int) -> int | None:
+    """The step within the second from column `low` on, or None."""
+    reach, rise = STEP_S * rate, round(RISE_S * rate)
+    if low < reach or low + rate + reach > len(row.samples):
+        return None
+    here = row.samples[low - reach : low + rate + reach].astype(np.float64)
+    level = np.median(here[:reach])
+    late = np.median(here[reach + rate :]) - level
+    if late == 0:
+        return None
+    beyond = (here[reach : reach + rate] - level) * np.sign(late) > abs(late) / 2
+    at = reach + int(beyond.argmax())
+    if not beyond.any():
+        return None
+    columns = np.arange(low - reach + at - reach, low - reach + at + reach)
+    if columns[0] < 0 or columns[-1] >= len(row.samples) or not row.there(columns).all():
+        return None
+    around_it = row.samples[columns].astype(np.float64)
+    before, after = around_it[: reach - rise], around_it[reach + rise :]
+    noise = max(float(np.ptp(before)), float(_quantum(around_it[None])[0, 0]))
+    depth = float(((after - np.median(before)) * np.sign(late)).min())
+    smooth = float(np.abs(np.diff(after)).max()) * SMOOTH <= depth
+    return int(columns[reach]) if depth >= STEP * noise and smooth else None
+
+
+def around(values: FloatArray, join: np.ufunc, reach: int = AROUND) -> FloatArray:
+    """The extreme of each value [k] and its `reach` neighbours on either side."""
+    if not len(values):
+        return values
+    padded = np.pad(values, reach, mode="edge")
+    return np.asarray(join.reduce([padded[k : k + len(values)] for k in range(2 * reach + 1)]))
+
+
+def _slabs(blocks: IntArray) -> range:
+    return range(0, len(blocks), SLAB)
+
+
+def _quantum(values: FloatArray) -> FloatArray:
+    """[k, 1]: the least difference that each row of values [k, n] can have: 1 of counts, else 0."""
+    whole = np.asarray(values == np.rint(values))
+    return np.asarray(whole.all(axis=1, keepdims=True), np.float64)
