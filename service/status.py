@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from datetime import date
+from datetime import date, timedelta
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from catalog.query import Coverage
 from service.run import LOST
+from workers.epochs import joined
 
 REASONS = 10
 """The most frequent reasons that are shown."""
@@ -69,10 +71,15 @@ def _planned(catalog: Coverage) -> pa.Table:
     for entry in catalog.store.list("runs/"):
         if entry.key.endswith("/plan.json"):
             plan = json.loads(catalog.store.fetch(entry.key)[0])
-            days = date.fromisoformat(plan["start"]), date.fromisoformat(plan["end"])
+            start, end = (date.fromisoformat(plan[name]) for name in ("start", "end"))
+            every = [0, (end - start).days]
             for candidate in plan["candidates"]:
-                for trace in plan["traces"]:
-                    spans[candidate["name"], trace].append(days)
+                days = plan.get("days", repeat(every))
+                for trace, bounds in zip(plan["traces"], days, strict=False):
+                    spans[candidate["name"], trace] += [
+                        (start + timedelta(days=first), start + timedelta(days=stop))
+                        for first, stop in zip(bounds[::2], bounds[1::2], strict=True)
+                    ]
     rows = [
         (name, *trace.split("."), first, stop)
         for (name, trace), found in spans.items()
@@ -87,17 +94,6 @@ def _planned(catalog: Coverage) -> pa.Table:
             for name, column, kind in zip(names, columns, types, strict=True)
         }
     )
-
-
-def joined(spans: list[tuple[date, date]]) -> list[tuple[date, date]]:
-    """The same days as spans that neither meet nor overlap, sorted."""
-    whole: list[tuple[date, date]] = []
-    for first, stop in sorted(spans):
-        if whole and first <= whole[-1][1]:
-            whole[-1] = whole[-1][0], max(stop, whole[-1][1])
-        else:
-            whole.append((first, stop))
-    return whole
 
 
 def show_status(status: dict[str, Any], out: Console) -> None:

@@ -17,8 +17,10 @@ from catalog.ledger import resolve, tabulate
 from catalog.schema import Outcome, Shard, StationDay, TraceId, days_between, month_of
 from service.campaign import Campaign, load_campaign
 from service.jobs import to_toml
-from service.outstanding import cover, rectangles, works
-from service.plan import Plan, select_traces, shard_size
+from service.outstanding import cover, works
+from service.patterns import select_traces
+from service.plan import Plan, shard_size
+from service.rectangles import rectangles
 from workers.picker import StoredCandidate, Work
 
 TRACES = [TraceId("XX", f"S{k:02d}", loc, "HH") for k in range(6) for loc in ("", "00")]
