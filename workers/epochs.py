@@ -92,6 +92,8 @@ def read_epochs(where: str) -> Epochs:
         except OSError as error:
             raise EpochsError(f"select.epochs {path}: cannot be read: {error.strerror}") from error
         found += _of_xml(path) if head[:1] == b"<" else _of_csv(path)
+    if not found:
+        raise EpochsError(f"select.epochs {where}: no channel in it; StationXML of level channel")
     return Epochs(found)
 
 
