@@ -114,6 +114,7 @@ class S3Options:
     anonymous: bool = False
     endpoint_url: str | None = None
     region: str | None = None
+    profile: str | None = None  # a named AWS profile
 
 
 def open_store(url: str, options: S3Options | None = None) -> Store:

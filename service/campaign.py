@@ -9,7 +9,15 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from catalog.errors import Refusal
 from catalog.store import S3Options
@@ -65,6 +73,24 @@ class Select(_Table):
     stations: list[str] | str
     start: Day
     end: Day
+    epochs: str | None = Field(default=None, min_length=1)
+    """Station metadata (StationXML or csv): a file, a glob or a folder. Days outside are not
+    planned."""
+    bands: list[str] = []
+    locations: list[str] = []
+    """In order of preference: of a station's bands and locations the first that exists on a day is
+    picked, the band decides before the location. Empty: every one is picked for itself."""
+
+    @field_validator("bands", "locations")
+    @classmethod
+    def _each_once(cls, codes: list[str]) -> list[str]:
+        codes = ["" if code == "--" else code for code in codes]
+        for code in codes:
+            if not re.fullmatch(r"[A-Za-z0-9_-]*", code):
+                raise ValueError(f"{code!r}: a code such as HH or 00, no glob")
+            if codes.count(code) > 1:
+                raise ValueError(f"{code!r} stands twice")
+        return codes
 
     @model_validator(mode="after")
     def _ordered(self) -> Select:
@@ -237,6 +263,9 @@ def _anchored(campaign: Campaign, base: Path) -> Campaign:
     if isinstance(select.stations, str):
         listed = read_stations(Path(anchor(select.stations)))
         select = select.model_copy(update={"stations": listed})
+
+    if select.epochs is not None:
+        select = select.model_copy(update={"epochs": anchor(select.epochs)})
 
     def anchor_weights(name: str) -> str:
         return name if re.match(r"(builtin|seisbench):", name) else anchor(name)

@@ -31,12 +31,15 @@ A campaign file:
   name = "cascadia-2022"
   catalog = "s3://bucket/cascadia"     # or a path
   [archive]
-  kind = "sds"                         # sds, files or zarr
-  root = "s3://bucket/archive"         # or a path
+  kind = "sds"                         # sds, files, zarr; scedc, ncedc, earthscope, geonet
+  root = "s3://bucket/archive"         # or a path; public archives know their own
   [select]
   stations = ["UW.*", "PB.B204"]       # NET.STA[.LOC[.BAND]] globs
   start = 2022-02-06                   # half-open [start, end), UTC days
   end = 2022-02-07
+  epochs = "stations.xml"              # optional: StationXML or csv; days outside are not planned
+  bands = ["HH", "BH", "EH"]           # optional: a day's first that exists; else every band
+  locations = ["", "00", "10"]         # optional, likewise
   [[candidate]]
   name = "original"
   weights = "original.safetensors"     # or "seisbench:jma_wc", "builtin:synthetic"
@@ -226,7 +229,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     ingest.add_argument("source")
     ingest.add_argument("destination")
-    ingest.add_argument("--kind", choices=("sds", "files"), default="sds", help="of the source")
+    ingest.add_argument(
+        "--kind",
+        choices=("sds", "files", "scedc", "ncedc", "earthscope", "geonet"),
+        default="sds",
+        help="of the source",
+    )
     ingest.add_argument("--pattern", default="**/*", help="of files: a glob below the source")
     ingest.add_argument("--start", type=date.fromisoformat, required=True, help="first day")
     ingest.add_argument("--end", type=date.fromisoformat, required=True, help="day after the last")
@@ -242,34 +250,19 @@ def _demo(options: argparse.Namespace, out: Console) -> int:
 
 def _plan(options: argparse.Namespace, out: Console) -> int:
     from service.campaign import load_campaign
-    from service.plan import CPU_SECONDS, make_plan
+    from service.forecast import forecast, show_forecast
+    from service.plan import make_plan
     from service.prepare import candidate_weights
-    from workers.archives import FilesArchive, open_archive
+    from workers.archives import open_archive
 
     campaign = load_campaign(options.campaign)
     for config in campaign.candidate:
         candidate_weights(config)
-    archive = open_archive(campaign.archive)
-    plan = make_plan(campaign, archive)
-    compute = campaign.compute
-    hours = plan.station_days * len(campaign.candidate) * CPU_SECONDS / compute.workers / 3600
-    facts: dict[str, Any] = {
-        "campaign": campaign.name,
-        "traces": len(plan.traces),
-        "candidates": len(campaign.candidate),
-        "station_days": plan.station_days,
-        "station_days_held": plan.held,
-        "hit_rate": round(plan.held / plan.station_days, 4),
-        "bytes": plan.bytes,
-        "shards": plan.shard_count,
-        "unmatched": list(plan.unmatched),
-        "unreadable": dict(archive.unreadable) if isinstance(archive, FilesArchive) else {},
-        "estimated_hours_on_cpus": round(hours, 3),
-        "estimated_cost": round(hours * compute.price_per_hour, 2)
-        if compute.price_per_hour is not None
-        else None,
-    }
-    _show(out, options.json, "plan", facts)
+    facts = forecast(campaign, make_plan(campaign, open_archive(campaign.archive)))
+    if options.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        show_forecast(facts, out)
     return OK
 
 

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from catalog.errors import Refusal
 from catalog.store import open_store
-from service.plan import select_traces
+from service.patterns import select_traces
 from workers.archives import ArchiveConfig, open_archive
 from workers.ingest import ingest
 
@@ -43,7 +43,7 @@ def ingest_archive(
     Raises Refusal where no trace matches.
     """
     archive = open_archive(source)
-    traces = {holding.trace for holding in archive.holdings(start, end)}
+    traces = {holding.trace for holding in archive.holdings(start, end, stations)}
     chosen = select_traces(traces, stations)
     if not chosen:
         raise Refusal(

@@ -19,6 +19,7 @@ from catalog.errors import Refusal
 from service.campaign import Campaign
 from service.prepare import member_weights
 from service.ray_auth import adopt_token
+from workers.epochs import epoch_files
 from workers.weights import Weights
 
 PACKAGES = ("catalog", "workers", "eval", "service")
@@ -119,8 +120,15 @@ def pack(campaign: Campaign, folder: Path) -> Path:
             for name in config.members
         ]
         candidates.append(config.renamed(kept))
+    select = campaign.select
+    if select.epochs is not None:
+        metadata = folder / "epochs"
+        metadata.mkdir()
+        for number, file in enumerate(epoch_files(select.epochs)):
+            shutil.copyfile(file, metadata / f"{number:06d}{file.suffix}")
+        select = select.model_copy(update={"epochs": metadata.name})
     path = folder / "campaign.toml"
-    document = to_toml(campaign.model_copy(update={"candidate": candidates}))
+    document = to_toml(campaign.model_copy(update={"candidate": candidates, "select": select}))
     path.write_text(document, encoding="utf-8")
     return path
 

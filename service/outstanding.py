@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalog.ledger import list_months, read_month, summarise
-from catalog.schema import EPOCH, Outcome, Shard, StationDay, TraceId, month_of
+from catalog.schema import EPOCH, Outcome, Shard, month_of
 from catalog.store import Store
+from service.days import Mask
 from service.plan import Plan, Span
 from service.reasons import grouped
 from workers.picker import StoredCandidate, Work
@@ -33,9 +33,11 @@ class Covered:
     """One month of a plan beside its ledger; arrays [candidate, trace, day].
 
     generation: of the commit that speaks for a station-day, -1 where none does.
-    outcome: its place in OUTCOMES. failures: why station-days failed, and how many.
+    outcome: its place in OUTCOMES. planned: bool [trace, day]. failures: why station-days failed,
+    and how many.
     """
 
+    planned: Mask
     generation: NDArray[np.int32]
     outcome: NDArray[np.int8]
     failures: Counter[str]
@@ -45,6 +47,7 @@ class Covered:
         again = np.isin(self.outcome, [OUTCOMES.index(outcome) for outcome in retry])
         due = np.where(again, self.generation + 1, -1).astype(np.int32)
         due[self.generation < 0] = 0
+        due[:, ~self.planned] = -1
         return due
 
 
@@ -111,7 +114,9 @@ def cover(
     trace = _places(names, [str(trace) for trace in plan.traces])
     candidate = _places(rows["candidate"], [candidate.name for candidate in candidates])
     day = rows["day"].cast(pa.int32()).to_numpy() - (first - EPOCH).days
+    mask = plan.planned(month)
     planned = (trace >= 0) & (candidate >= 0) & (day >= 0) & (day < shape[2])
+    planned[planned] = mask[trace[planned], day[planned]]
     cell = candidate[planned], trace[planned], day[planned]
 
     generation, outcome = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
@@ -120,7 +125,7 @@ def cover(
     failed = rows.filter(pa.array(planned)).filter(pc.field("outcome") == Outcome.FAILED)
     counted = pc.value_counts(failed["detail"].cast(pa.string())).to_pylist()
     failures = grouped({reason["values"]: reason["counts"] for reason in counted})
-    return Covered(generation, outcome, Counter(dict(failures.most_common(REASONS))))
+    return Covered(mask, generation, outcome, Counter(dict(failures.most_common(REASONS))))
 
 
 def works(
@@ -134,36 +139,14 @@ def works(
         wanted = due[:, *block]
         if wanted.max() < 0:
             continue
-        shard = plan.shard(month, block)
         work: dict[tuple[Shard, int], list[str]] = defaultdict(list)
         for candidate, own in zip(candidates, wanted, strict=True):
             for generation in np.unique(own[own >= 0]).tolist():
                 chosen = own == generation
-                for part in [shard] if chosen.all() else rectangles(_days(shard, chosen)):
+                for part in plan.parts(month, block, chosen):
                     work[part, generation].append(candidate.name)
         for (part, generation), names in work.items():
             yield Work(part, tuple(names), generation)
-
-
-def rectangles(days: Iterable[StationDay]) -> list[Shard]:
-    """The fewest simple shards over some station-days of one month: traces of equal ranges."""
-    ranges: dict[Span, list[TraceId]] = defaultdict(list)
-    by_trace: dict[TraceId, list[date]] = defaultdict(list)
-    for station_day in sorted(days):
-        by_trace[station_day.trace].append(station_day.day)
-    for trace, dates in by_trace.items():
-        first = previous = dates[0]
-        for day in [*dates[1:], None]:
-            if day is None or day != previous + timedelta(days=1):
-                ranges[first, previous + timedelta(days=1)].append(trace)
-                first = day or first
-            previous = day or previous
-    return [Shard(tuple(traces), first, stop) for (first, stop), traces in ranges.items()]
-
-
-def _days(shard: Shard, chosen: NDArray[np.bool_]) -> list[StationDay]:
-    days = shard.days
-    return [StationDay(shard.traces[t], days[d]) for t, d in np.argwhere(chosen).tolist()]
 
 
 def _places(values: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.int32]:

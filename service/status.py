@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow as pa
 from catalog.query import Coverage
 from service.reasons import NAMES
 from service.run import LOST
+from workers.epochs import joined
 
 REASONS = 10
 """The most frequent reasons that are shown."""
@@ -144,17 +146,17 @@ def _iso(time: datetime) -> str:
 
 
 def _cells(plan: Row) -> int:
-    days = (date.fromisoformat(plan["end"]) - date.fromisoformat(plan["start"])).days
-    return len(plan["candidates"]) * len(plan["traces"]) * days
+    days = sum((stop - first).days for _, first, stop in _spans(plan))
+    return len(plan["candidates"]) * days
 
 
 def _outcomes_of_plans(catalog: Coverage, plans: Mapping[str, Row]) -> dict[str, dict[str, int]]:
     """Outcomes of the station-days of each plan, whichever run brought them."""
     spans = [
-        (run, candidate["name"], trace, *_days(plan))
+        (run, candidate["name"], *span)
         for run, plan in plans.items()
         for candidate in plan["candidates"]
-        for trace in plan["traces"]
+        for span in _spans(plan)
     ]
     catalog.connection.register("_plans", _table(spans, plan=pa.string()))
     found: dict[str, dict[str, int]] = {run: {} for run in plans}
@@ -185,13 +187,18 @@ def _planned(plans: Mapping[str, Row]) -> pa.Table:
     spans: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
     for plan in plans.values():
         for candidate in plan["candidates"]:
-            for trace in plan["traces"]:
-                spans[candidate["name"], trace].append(_days(plan))
+            for trace, first, stop in _spans(plan):
+                spans[candidate["name"], trace].append((first, stop))
     return _table([(*who, *days) for who, found in spans.items() for days in joined(found)])
 
 
-def _days(plan: Row) -> tuple[date, date]:
-    return date.fromisoformat(plan["start"]), date.fromisoformat(plan["end"])
+def _spans(plan: Row) -> Iterator[tuple[str, date, date]]:
+    """(trace, first, stop), days [first, stop) that a plan has of a trace (`Plan.to_json`)."""
+    start, end = (date.fromisoformat(plan[name]) for name in ("start", "end"))
+    every = [0, (end - start).days]
+    for trace, bounds in zip(plan["traces"], plan.get("days", repeat(every)), strict=False):
+        for first, stop in zip(bounds[::2], bounds[1::2], strict=True):
+            yield trace, start + timedelta(days=first), start + timedelta(days=stop)
 
 
 def _table(spans: Sequence[tuple[Any, ...]], **more: pa.DataType) -> pa.Table:
@@ -201,14 +208,3 @@ def _table(spans: Sequence[tuple[Any, ...]], **more: pa.DataType) -> pa.Table:
     rows = [(*who, *trace.split("."), first, stop) for *who, trace, first, stop in spans]
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
-
-
-def joined(spans: list[tuple[date, date]]) -> list[tuple[date, date]]:
-    """The same days as spans that neither meet nor overlap, sorted."""
-    whole: list[tuple[date, date]] = []
-    for first, stop in sorted(spans):
-        if whole and first <= whole[-1][1]:
-            whole[-1] = whole[-1][0], max(stop, whole[-1][1])
-        else:
-            whole.append((first, stop))
-    return whole

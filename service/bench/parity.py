@@ -25,7 +25,7 @@ from catalog.schema import PHASES, Outcome, Shard, StationDay, TraceId
 from eval.matching import match, tolerance_ns
 from service.bench.synthetic import synthetic_campaign, write_station
 from service.campaign import Campaign, Compute, load_campaign
-from service.plan import select_traces
+from service.patterns import select_traces
 from service.prepare import candidate_record, candidate_weights
 from workers.archives import Archive, open_archive
 from workers.device import checked_device
@@ -225,7 +225,8 @@ def parity(
         pairs = pairs_of(campaign, engine, against, device)
         archive = open_archive(campaign.archive)
         select = campaign.select
-        held = [one.station_day for one in archive.holdings(select.start, select.end)]
+        listed = archive.holdings(select.start, select.end, select.stations)
+        held = [one.station_day for one in listed]
         wanted = set(select_traces({day.trace for day in held}, select.stations))
         days = spread([day for day in held if day.trace in wanted], count)
         tallies, outcomes = compare(archive, track(days, "comparing", console=say), pairs)

@@ -64,7 +64,7 @@ class Listing:
     def __init__(self, traces: int) -> None:
         self.traces = [TraceId("XX", f"S{k:05d}", "", "HH") for k in range(traces)]
 
-    def holdings(self, start: date, end: date) -> Iterator[Holding]:
+    def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         for k, trace in enumerate(self.traces):
             for day in days_between(start, end if k % 2 == 0 else start + timedelta(days=1)):
                 yield Holding(trace, day, 20_000_000)

@@ -8,17 +8,22 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from catalog.commits import Commit
 from catalog.ledger import resolve, tabulate
 from catalog.schema import Outcome, Shard, StationDay, TraceId, days_between, month_of
 from service.campaign import Campaign, load_campaign
+from service.days import PlannedDays, spans_of
 from service.jobs import to_toml
-from service.outstanding import cover, rectangles, works
-from service.plan import Plan, select_traces, shard_size
+from service.outstanding import cover, works
+from service.patterns import select_traces
+from service.plan import Plan, shard_size
+from service.rectangles import rectangles
 from workers.picker import StoredCandidate, Work
 
 TRACES = [TraceId("XX", f"S{k:02d}", loc, "HH") for k in range(6) for loc in ("", "00")]
@@ -45,22 +50,27 @@ candidates: st.SearchStrategy[dict[str, Any]] = st.builds(
 @st.composite
 def campaigns(draw: st.DrawFn) -> Campaign:
     start, end = draw(ranges)
+    anonymous = draw(st.booleans())
     return Campaign.model_validate(
         {
             "name": draw(text),
             "catalog": f"/catalog/{draw(text)}",
             "catalog_endpoint_url": draw(st.none() | st.sampled_from(ENDPOINTS)),
             "archive": {
-                "kind": draw(st.sampled_from(["sds", "files", "zarr"])),
+                "kind": draw(st.sampled_from(["sds", "files", "zarr", "scedc", "earthscope"])),
                 "root": f"/archive/{draw(text)}",
                 "pattern": draw(text),
-                "anonymous": draw(st.booleans()),
+                "anonymous": anonymous,
                 "region": draw(st.none() | text),
+                "profile": None if anonymous else draw(st.none() | text),
             },
             "select": {
                 "stations": draw(st.lists(text, max_size=4)),
                 "start": start,
                 "end": end,
+                "epochs": draw(st.none() | text.map(lambda path: f"/epochs/{path}")),
+                "bands": draw(st.lists(st.sampled_from(["HH", "BH", "EH"]), unique=True)),
+                "locations": draw(st.lists(st.sampled_from(["", "00", "10"]), unique=True)),
             },
             "candidate": draw(
                 st.lists(candidates, min_size=1, max_size=3, unique_by=lambda c: c["name"])
@@ -102,22 +112,55 @@ def parts(shards: Sequence[Shard]) -> Counter[StationDay]:
     return Counter(day for shard in shards for day in shard.station_days)
 
 
-def plan_of(traces: list[TraceId], span: tuple[date, date], largest: int) -> Plan:
-    return Plan(traces, *span, shard_size(len(traces), *span, largest))
+def some_days(traces: int, days: int, seed: int) -> NDArray[np.bool_]:
+    """bool [trace, day]: stretches of days, none empty of them."""
+    rng = np.random.default_rng(seed)
+    mask = np.repeat(rng.random((traces, -(-days // 5))) < rng.choice([0.1, 0.5, 0.9]), 5, axis=1)
+    mask = mask[:, :days] ^ (rng.random((traces, days)) < 0.05)
+    mask[np.arange(traces), rng.integers(days, size=traces)] = True
+    return mask
 
 
+def plan_of(
+    traces: list[TraceId], span: tuple[date, date], largest: int, seed: int | None = None
+) -> Plan:
+    """Of every day, or of some."""
+    size = shard_size(len(traces), *span, largest)
+    if seed is None:
+        return Plan(traces, *span, size)
+    mask = some_days(len(traces), (span[1] - span[0]).days, seed)
+    return Plan(traces, *span, size, days=PlannedDays.of([spans_of(own) for own in mask]))
+
+
+seeds = st.none() | st.integers(0, 999)
+
+
+NAMES = ("a", "b")
+STORED = [StoredCandidate(name, f"sha-{name}", (), {}) for name in NAMES]
 trace_sets = st.sets(st.sampled_from(TRACES), min_size=1).map(sorted)
 
 
-@given(trace_sets, ranges, st.integers(1, 40))
+@given(trace_sets, ranges, st.integers(1, 40), seeds)
 def test_shards_hold_every_station_day_once(
-    traces: list[TraceId], span: tuple[date, date], largest: int
+    traces: list[TraceId], span: tuple[date, date], largest: int, seed: int | None
 ) -> None:
     start, end = span
-    plan = plan_of(traces, span, largest)
+    plan = plan_of(traces, span, largest, seed)
     shards = list(plan.shards())
     assert len(shards) == plan.shard_count
-    wanted = [StationDay(trace, day) for trace in traces for day in days_between(start, end)]
+    days = list(days_between(start, end))
+    mask = np.ones((len(traces), len(days)), bool)
+    if seed is not None:
+        mask = some_days(*mask.shape, seed)
+    wanted = [StationDay(traces[t], days[d]) for t, d in np.argwhere(mask)]
+    assert plan.station_days == len(wanted)
+    whole = np.concatenate([plan.planned(month) for month in plan.months()], axis=1)
+    np.testing.assert_array_equal(whole, mask)
+    kept = plan.to_json(STORED).get("days", [[0, len(days)]] * len(traces))
+    for own, spans in zip(mask, kept, strict=True):
+        assert np.flatnonzero(own).tolist() == [
+            day for a, b in zip(spans[::2], spans[1::2], strict=True) for day in range(a, b)
+        ]
     assert parts(shards) == Counter(wanted)
     assert all(len(shard.station_days) <= largest for shard in shards)
     months = [{(day.year, day.month) for day in shard.days} for shard in shards]
@@ -150,8 +193,6 @@ def test_one_rectangle_stays_one(traces: list[TraceId], span: tuple[date, date])
         assert rectangles(shard.station_days) == [shard]
 
 
-NAMES = ("a", "b")
-STORED = [StoredCandidate(name, f"sha-{name}", (), {}) for name in NAMES]
 SHAS = {candidate.name: candidate.weights_sha256 for candidate in STORED}
 
 
@@ -234,7 +275,7 @@ def handed_out(works: Sequence[Work]) -> Counter[tuple[str, StationDay]]:
     )
 
 
-campaign_of = st.tuples(trace_sets, ranges, st.integers(1, 40))
+campaign_of = st.tuples(trace_sets, ranges, st.integers(1, 40), seeds)
 outcomes = st.sampled_from([Outcome.PICKED, Outcome.NO_DATA, Outcome.FAILED])
 
 
@@ -250,13 +291,14 @@ close_by = st.tuples(
     st.sampled_from([TRACES[:1], TRACES[1:4]]),
     st.sampled_from([(FIRST, FIRST + timedelta(days=4)), (date(2023, 12, 3), date(2024, 1, 4))]),
     st.integers(1, 5),
+    seeds,
 )
 
 
 @settings(deadline=None)
 @given(close_by, st.lists(done, max_size=8), st.frozensets(outcomes, min_size=1))
 def test_what_is_outstanding_is_what_its_definition_says(
-    campaign: tuple[list[TraceId], tuple[date, date], int],
+    campaign: tuple[list[TraceId], tuple[date, date], int, int | None],
     before: list[tuple[Work, Outcome]],
     retry: frozenset[Outcome],
 ) -> None:
@@ -277,8 +319,8 @@ def test_what_is_outstanding_is_what_its_definition_says(
 @settings(deadline=None)
 @given(campaign_of, campaign_of, st.sets(st.sampled_from(NAMES), min_size=1), st.data())
 def test_what_is_outstanding_is_the_rest(
-    earlier: tuple[list[TraceId], tuple[date, date], int],
-    later: tuple[list[TraceId], tuple[date, date], int],
+    earlier: tuple[list[TraceId], tuple[date, date], int, int | None],
+    later: tuple[list[TraceId], tuple[date, date], int, int | None],
     names: set[str],
     data: st.DataObject,
 ) -> None:
@@ -302,7 +344,7 @@ def test_what_is_outstanding_is_the_rest(
 @settings(deadline=None)
 @given(campaign_of, st.data())
 def test_a_retry_takes_up_its_outcome_alone_and_once(
-    campaign: tuple[list[TraceId], tuple[date, date], int], data: st.DataObject
+    campaign: tuple[list[TraceId], tuple[date, date], int, int | None], data: st.DataObject
 ) -> None:
     plan = plan_of(*campaign)
     works = outstanding(plan, STORED, [])

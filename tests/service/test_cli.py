@@ -161,7 +161,7 @@ def test_plan(folder: Path, said: Said) -> None:
         "unmatched": ["ZZ.*"],
     }
     assert {name: facts[name] for name in expected} == expected
-    assert facts["estimated_cost"] == pytest.approx(6 * 2 * CPU_SECONDS / 2)
+    assert facts["estimated_cost"] == pytest.approx(4 * 2 * CPU_SECONDS / 2), "of held days"
     assert "[/small] 🌊" in said("plan", campaign) and f"{archived:,}" in said("plan", campaign)
     assert sorted({*folder.rglob("*")} - {campaign}) == sorted({*before} - {campaign})
 

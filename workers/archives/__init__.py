@@ -1,16 +1,23 @@
 """Waveform archives: one file a layout, one small Protocol.
 
-To add a layout: a class with `holdings` and `read` in a file here, its name in
-`ArchiveConfig.kind`, and one line in `ARCHIVES`.
+To add one of day objects: a `Layout` in a file here, its name in `ArchiveConfig.kind`, and one line
+in `ARCHIVES`; of anything else: a class with `holdings` and `read`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from workers.archives.archive import ENDPOINT, Archive, ArchiveConfig, Holding, TooMuch
+from workers.archives.daily import DailyArchive
+from workers.archives.earthscope import EARTHSCOPE
 from workers.archives.files import FilesArchive
-from workers.archives.sds import SdsArchive
+from workers.archives.geonet import GEONET
+from workers.archives.ncedc import NCEDC
+from workers.archives.scedc import SCEDC
+from workers.archives.sds import SDS
+from workers.archives.stations import StationDayArchive
 
 
 def _zarr(config: ArchiveConfig) -> Archive:
@@ -20,9 +27,13 @@ def _zarr(config: ArchiveConfig) -> Archive:
 
 
 ARCHIVES: dict[str, Callable[[ArchiveConfig], Archive]] = {
-    "sds": SdsArchive,
+    "sds": partial(DailyArchive, layout=SDS),
     "files": FilesArchive,
     "zarr": _zarr,
+    "scedc": partial(DailyArchive, layout=SCEDC),
+    "ncedc": partial(DailyArchive, layout=NCEDC),
+    "earthscope": partial(StationDayArchive, layout=EARTHSCOPE),
+    "geonet": partial(DailyArchive, layout=GEONET),
 }
 
 
@@ -38,6 +49,7 @@ __all__ = [
     "ArchiveConfig",
     "FilesArchive",
     "Holding",
+    "StationDayArchive",
     "TooMuch",
     "open_archive",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, Protocol
@@ -11,7 +11,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.schema import StationDay, TraceId
 from catalog.store import S3Options, Store, open_store
+from workers.archives.earthscope import EARTHSCOPE
+from workers.archives.geonet import GEONET
+from workers.archives.layout import Home
+from workers.archives.ncedc import NCEDC
+from workers.archives.scedc import SCEDC
 from workers.waveform import Reading
+
+HOMES: dict[str, Home | None] = {
+    "scedc": SCEDC.home,
+    "ncedc": NCEDC.home,
+    "earthscope": EARTHSCOPE.home,
+    "geonet": GEONET.home,
+}
+"""What `root`, `region` and `anonymous` are where a campaign leaves them out."""
 
 ENDPOINT = r"^https?://[^@/\s]+/?$"
 """http(s)://HOST[:PORT]; credentials have no place in it."""
@@ -38,14 +51,38 @@ class ArchiveConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["sds", "files", "zarr"]
+    kind: Literal["sds", "files", "zarr", "scedc", "ncedc", "earthscope", "geonet"]
     root: str = Field(min_length=1)
-    """A path, or an s3://bucket/prefix URL."""
+    """A path, or an s3://bucket/prefix URL; the archive's own bucket where the kind has one."""
     pattern: str = "**/*"
     """Of `files` only: a glob below the root; `**` stands for any number of folders."""
     anonymous: bool = False
     endpoint_url: str | None = Field(default=None, pattern=ENDPOINT)
     region: str | None = None
+    profile: str | None = Field(default=None, min_length=1)
+    """A named AWS profile to take credentials from; a `credential_process` in it is run again when
+    they expire."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _at_home(cls, values: Any) -> Any:
+        """An archive that has a bucket is read there, as it wants to be read there."""
+        if not isinstance(values, dict):
+            return values
+        home = HOMES.get(str(values.get("kind")))
+        if home is None:
+            return values
+        known = {"root": home.root} | {k: v for k, v in values.items() if v is not None}
+        if (str(known["root"]) + "/").startswith(f"s3://{home.bucket}/"):
+            signed = known.get("profile") is not None
+            known = {"region": home.region, "anonymous": home.anonymous and not signed} | known
+        return known
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> ArchiveConfig:
+        if self.anonymous and self.profile is not None:
+            raise ValueError("anonymous and profile: keep one; a profile is for signed requests")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -62,7 +99,7 @@ class ArchiveConfig(BaseModel):
         return {**values, "root": fixed, "pattern": "/".join(folders[first:])}
 
     def store(self) -> Store:
-        options = S3Options(self.anonymous, self.endpoint_url, self.region)
+        options = S3Options(self.anonymous, self.endpoint_url, self.region, self.profile)
         return open_store(self.root, options)
 
 
@@ -85,8 +122,10 @@ class Holding:
 class Archive(Protocol):
     """Waveforms of many traces. One instance serves one thread."""
 
-    def holdings(self, start: date, end: date) -> Iterator[Holding]:
+    def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         """Each station-day of the half-open range [start, end) once.
+
+        stations: NET.STA[.LOC[.BAND]] globs; what matches none of them may be left out.
 
         A trace's days come in order; which trace comes when is the listing's affair, so that no
         archive need be held in memory whole. Raises StoreError where the root cannot be listed; an

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -61,7 +61,7 @@ class FilesArchive:
         """Objects that match the pattern and hold no waveform, and why."""
         return {key: entry["error"] for key, entry in self.index.items() if "error" in entry}
 
-    def holdings(self, start: date, end: date) -> Iterator[Holding]:
+    def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         """An object's bytes are shared out among its traces and days by time."""
         self._index = None  # what has changed since the last listing is seen
         sizes: dict[tuple[TraceId, date], float] = {}

@@ -19,7 +19,7 @@ import atexit
 import errno
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import cache, partial
 from itertools import groupby
@@ -72,7 +72,7 @@ class ZarrArchive:
     def __init__(self, config: ArchiveConfig) -> None:
         self.store = config.store()
 
-    def holdings(self, start: date, end: date) -> Iterator[Holding]:
+    def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         """Station-days that are complete, from one listing of the whole root."""
         require_root(self.store)
         for _, of_trace in groupby(self.store.list(), key=lambda entry: entry.key.split("/")[0]):

@@ -1,0 +1,127 @@
+"""Archives of day objects: a listing says what exists, names say what a read needs.
+
+`DailyArchive` reads every layout that has one object a channel-day.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date, timedelta
+from typing import Generic, TypeVar
+
+from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between
+from catalog.store import Listed, Store
+from workers.archives.archive import ArchiveConfig, Holding
+from workers.archives.layout import Layout, Wanted
+from workers.archives.objects import SPILL_NS, Candidate, Objects, require_root
+from workers.waveform import ALIASES, Reading
+
+LISTINGS = 16
+"""Listings under way at once: each page of a large one is a reply to wait for."""
+
+Owner = TypeVar("Owner", bound=Hashable)
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+
+
+class DailyArchive:
+    """Day objects of single channels, in any layout that names location and channel."""
+
+    def __init__(self, config: ArchiveConfig, layout: Layout) -> None:
+        self.store = config.store()
+        self._layout = layout
+        self._objects = Objects(self.store)
+        self._keys = DayKeys(self.store, self._trace_day)
+
+    def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
+        require_root(self.store)
+        self._keys.forget()
+        wanted = Wanted.of(stations)
+        prefixes = self._layout.prefixes(start, end, wanted, self.store.folders)
+        for sizes in concurrently(self._sizes, prefixes):
+            for (trace, day), size in sorted(sizes.items()):
+                if start <= day < end:
+                    yield Holding(trace, day, size)
+
+    def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
+        candidates = [
+            candidate_of(day, entry.key)
+            for day in days_around(start_ns, end_ns)
+            for entry in self._keys.of(trace, self._layout.prefix(trace, day)).get(day, ())
+        ]
+        return self._objects.gather(trace, candidates, start_ns, end_ns)
+
+    def _sizes(self, prefix: str) -> dict[tuple[TraceId, date], int]:
+        """Bytes of every station-day under a prefix."""
+        sizes: dict[tuple[TraceId, date], int] = {}
+        for entry in self.store.list(prefix):
+            found = self._trace_day(entry.key)
+            if found is not None:
+                sizes[found] = sizes.get(found, 0) + entry.size
+        return sizes
+
+    def _trace_day(self, key: str) -> tuple[TraceId, date] | None:
+        """What a key is named for; None where it is no component that is read."""
+        named = self._layout.parse(key)
+        if named is None or named.channel[-1:] not in ALIASES:
+            return None
+        try:
+            codes = named.network, named.station, named.location, named.channel[:-1]
+            return TraceId(*codes), named.day
+        except ValueError:
+            return None
+
+
+class DayKeys(Generic[Owner]):
+    """Objects of one owner (a trace, a station) by day, each prefix listed once.
+
+    A listing is kept until another owner is asked for. Asking instead for each object that may
+    exist costs more, and a bucket that cannot be listed answers 403 for those that do not.
+    """
+
+    def __init__(self, store: Store, owner_day: Callable[[str], tuple[Owner, date] | None]) -> None:
+        self._store = store
+        self._owner_day = owner_day
+        self._owner: Owner | None = None
+        self._listed: dict[str, dict[date, list[Listed]]] = {}
+
+    def of(self, owner: Owner, prefix: str) -> Mapping[date, Sequence[Listed]]:
+        if self._owner != owner:
+            self._owner = owner
+            self._listed = {}
+        if prefix not in self._listed:
+            days: dict[date, list[Listed]] = {}
+            for entry in self._store.list(prefix):
+                found = self._owner_day(entry.key)
+                if found is not None and found[0] == owner:
+                    days.setdefault(found[1], []).append(entry)
+            self._listed[prefix] = days
+        return self._listed[prefix]
+
+    def forget(self) -> None:
+        self._owner = None
+
+
+def candidate_of(day: date, key: str) -> Candidate:
+    """An object that is named for a day."""
+    return Candidate(key, day_start_ns(day), day_start_ns(day) + DAY_NS)
+
+
+def days_around(start_ns: int, end_ns: int) -> Iterator[date]:
+    """Days whose objects may hold samples of [start_ns, end_ns)."""
+    first, last = day_of(start_ns - SPILL_NS), day_of(end_ns + SPILL_NS)
+    return days_between(first, last + timedelta(days=1))
+
+
+def concurrently(call: Callable[[_A], _B], arguments: Iterable[_A]) -> Iterator[_B]:
+    """Results in order, LISTINGS of them under way; what is not asked for is not begun."""
+    waiting: deque[Future[_B]] = deque()
+    with ThreadPoolExecutor(LISTINGS) as pool:
+        for argument in arguments:
+            waiting.append(pool.submit(call, argument))
+            if len(waiting) >= LISTINGS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

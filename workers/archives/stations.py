@@ -1,0 +1,196 @@
+"""Archives of station-days: one object holds every channel of a station on a day.
+
+A name tells no channel. What a station held on a day is taken from its epochs where metadata are
+lent (`epochs`); else objects are looked into: the first and the last that a station has, one a
+year, and those between two that differ, until the day of the change is found.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import groupby, pairwise
+
+from catalog.schema import EPOCH, TraceId
+from catalog.store import AccessDenied, Listed, MissingObject
+from workers.archives.archive import ArchiveConfig, Holding
+from workers.archives.daily import DayKeys, candidate_of, concurrently, days_around
+from workers.archives.glimpse import channels_within
+from workers.archives.layout import Layout, Named, Wanted
+from workers.archives.objects import Objects, require_root
+from workers.decode import BadFormat
+from workers.epochs import Epochs
+from workers.waveform import ALIASES, Reading
+
+LOOK_EVERY = 365
+"""Held days from one that is looked into to the next."""
+
+BLIND = 3
+"""So often a stretch is halved whose ends do not both tell what they hold."""
+
+Station = tuple[str, str]
+Traces = tuple[TraceId, ...]
+
+
+class StationDayArchive:
+    """Objects of whole station-days. epochs: what is known of the stations, may be set."""
+
+    def __init__(self, config: ArchiveConfig, layout: Layout) -> None:
+        self.store = config.store()
+        self.epochs: Epochs | None = None
+        self.looked_into: list[str] = []
+        self.unreadable: dict[str, str] = {}
+        self._layout = layout
+        self._objects = Objects(self.store)
+        self._keys = DayKeys(self.store, self._station_day)
+
+    def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
+        """An object's bytes are shared out evenly among its traces."""
+        require_root(self.store)
+        self._keys.forget()
+        self.looked_into, self.unreadable = [], {}
+        wanted = Wanted.of(stations)
+        prefixes = self._layout.prefixes(start, end, wanted, self.store.folders)
+        listings = concurrently(self._listing, prefixes)
+        for _, listed in groupby(listings, key=lambda found: found[0].partition("/")[0]):
+            held: dict[Station, _Held] = defaultdict(_Held)
+            for _, found in listed:
+                for (station, day), (version, size) in sorted(found.items()):
+                    if start <= day < end:
+                        held[station].add(day, version, size)
+            for station, traces in concurrently(self._named, sorted(held.items())):
+                yield from held[station].holdings(traces)
+
+    def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
+        station = trace.network, trace.station
+        candidates = []
+        for day in days_around(start_ns, end_ns):
+            prefix = self._layout.key(Named(*station, "", "", day))
+            versions = self._keys.of(station, prefix).get(day, ())
+            if versions:
+                newest = max(versions, key=_stamp)
+                candidates.append(candidate_of(day, newest.key))
+        return self._objects.gather(trace, candidates, start_ns, end_ns)
+
+    def _station_day(self, key: str) -> tuple[Station, date] | None:
+        named = self._layout.parse(key.partition("#")[0])
+        if named is None or _version(key) is None:
+            return None
+        return (named.network, named.station), named.day
+
+    def _listing(self, prefix: str) -> tuple[str, dict[tuple[Station, date], tuple[int, int]]]:
+        """Version and bytes of the newest object of every station-day under a prefix."""
+        newest: dict[tuple[Station, date], tuple[int, int]] = {}
+        for entry in self.store.list(prefix):
+            found = self._station_day(entry.key)
+            if found is not None:
+                newest[found] = max(newest.get(found, (-1, 0)), _stamp(entry))
+        return prefix, newest
+
+    def _named(self, of_station: tuple[Station, _Held]) -> tuple[Station, list[Traces]]:
+        """The traces that a station is said or seen to hold, for each of its held days."""
+        station, held = of_station
+        traces: list[Traces] = [()] * len(held)
+        unknown = []
+        for k, day in enumerate(held.dates()):
+            if self.epochs is not None:
+                traces[k] = self.epochs.on(*station, day)
+            if not traces[k]:
+                unknown.append(k)
+        for k, seen in zip(unknown, self._looked(station, held, unknown), strict=True):
+            traces[k] = seen
+        return station, traces
+
+    def _looked(self, station: Station, held: _Held, which: Sequence[int]) -> list[Traces]:
+        """What some held days of a station hold, told by looking into a few of them."""
+        answers: dict[int, Traces | None] = {}
+
+        def look(place: int) -> Traces | None:
+            if place not in answers:
+                k = which[place]
+                answers[place] = self._look_into(held.key(self._layout, station, k))
+            return answers[place]
+
+        def narrow(low: int, high: int, blind: int = BLIND) -> None:
+            ends = look(low), look(high)
+            blind -= None in ends
+            if high - low > 1 and blind >= 0 and (None in ends or ends[0] != ends[1]):
+                middle = (low + high) // 2
+                narrow(low, middle, blind)
+                narrow(middle, high, blind)
+
+        if not which:
+            return []
+        for low, high in pairwise([*range(0, len(which) - 1, LOOK_EVERY), len(which) - 1]):
+            narrow(low, high)
+        look(len(which) - 1)
+        known = {place: answer for place, answer in sorted(answers.items()) if answer is not None}
+        traces: list[Traces] = []
+        latest: Traces = next(iter(known.values()), ())
+        for place in range(len(which)):
+            latest = known.get(place, latest)
+            traces.append(latest)
+        return traces
+
+    def _look_into(self, key: str) -> Traces | None:
+        """Traces of one object; None where it cannot be told."""
+        try:
+            channels = channels_within(self.store, key)
+        except (BadFormat, AccessDenied, MissingObject) as error:
+            self.unreadable[key] = str(error)
+            return None
+        self.looked_into.append(key)
+        traces = set()
+        for codes in channels:
+            try:
+                if codes.component in ALIASES:
+                    traces.add(codes.trace)
+            except (ValueError, IndexError):
+                continue  # such codes are no trace
+        return tuple(sorted(traces))
+
+
+class _Held:
+    """Held days of one station: 20 bytes each, so that a network of decades fits in memory."""
+
+    def __init__(self) -> None:
+        self._days, self._versions, self._sizes = array("i"), array("q"), array("q")
+
+    def __len__(self) -> int:
+        return len(self._days)
+
+    def add(self, day: date, version: int, size: int) -> None:
+        self._days.append((day - EPOCH).days)
+        self._versions.append(version)
+        self._sizes.append(size)
+
+    def dates(self) -> Iterator[date]:
+        return (date.fromordinal(EPOCH.toordinal() + day) for day in self._days)
+
+    def key(self, layout: Layout, station: Station, k: int) -> str:
+        day = date.fromordinal(EPOCH.toordinal() + self._days[k])
+        version = self._versions[k]
+        return layout.key(Named(*station, "", "", day)) + (f"#{version}" if version >= 0 else "")
+
+    def holdings(self, traces: Sequence[Traces]) -> Iterator[Holding]:
+        for trace in sorted(set().union(*traces)):
+            for k, day in enumerate(self.dates()):
+                if trace in traces[k]:
+                    yield Holding(trace, day, self._sizes[k] // len(traces[k]))
+
+
+def _version(key: str) -> int | None:
+    """The number behind `#`, -1 where there is none, None where that is no number."""
+    _, mark, version = key.partition("#")
+    if not mark:
+        return -1
+    return int(version) if re.fullmatch(r"0|[1-9][0-9]*", version) else None
+
+
+def _stamp(entry: Listed) -> tuple[int, int]:
+    """What is newer compares higher."""
+    version = _version(entry.key)
+    return (-1 if version is None else version), entry.size
