@@ -214,7 +214,7 @@ def test_the_stop_loss_counts_every_invocation_at_its_price(
     write_run_record(store, "another", "b1", "start", json.loads(start_of(store)))
 
     def reached(**limits: float) -> str:
-        return StopLoss(Compute(price_per_hour=10.0, **limits), store, RUN).reached()  # type: ignore[arg-type,call-arg]
+        return StopLoss(Compute(price_per_hour=10.0, **limits), store, RUN).reached()  # type: ignore[arg-type]
 
     assert reached(max_hours=3.1) == "" and reached(max_cost=14.1) == ""
     assert reached(max_hours=2.99).startswith("compute.max_hours 2.99 reached: the run took 3 h")
