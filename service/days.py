@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Spans = NDArray[np.int32]
-"""[2, k]: first days, and the days after the last."""
+"""[3, k]: place of the trace, first day, and the day after the last; sorted."""
 
 
 def spans_of(mask: Mask) -> Spans:
-    """The days that are True."""
-    edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
-    return np.stack([np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)]).astype(np.int32)
+    """The days that are True, of a mask [trace, day]."""
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    trace, first = np.nonzero(edges > 0)
+    _, stop = np.nonzero(edges < 0)
+    return np.stack([trace, first, stop]).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +36,9 @@ class PlannedDays:
 
     @classmethod
     def of(cls, spans: Sequence[Spans]) -> PlannedDays:
-        """From the spans of each trace, in the order of the plan's traces."""
+        """From the spans of each trace by itself, in the order of the plan's traces."""
         owner = np.repeat(np.arange(len(spans)), [each.shape[1] for each in spans])
-        first, stop = np.concatenate([np.zeros((2, 0), np.int32), *spans], axis=1)
+        _, first, stop = np.concatenate([np.zeros((3, 0), np.int32), *spans], axis=1)
         return cls(owner.astype(np.int32), first, stop)
 
     def __eq__(self, other: object) -> bool:

@@ -81,8 +81,7 @@ class Findings:
             on_paper = {_station(trace) for trace in epochs.spans}
             findings.phantom_stations = sorted({*map(_station, findings.phantoms)} - here)
             findings.unknown_stations = sorted({*map(_station, findings.unknown)} - on_paper)
-        if isinstance(archive, FilesArchive | StationDayArchive):
-            findings.unreadable = dict(archive.unreadable)
+        findings.unreadable = unreadable_of(archive)
         if isinstance(archive, StationDayArchive):
             looked = len(archive.looked_into)
             findings.notes = [
@@ -115,3 +114,10 @@ class Findings:
 
 def _station(trace: TraceId) -> str:
     return f"{trace.network}.{trace.station}"
+
+
+def unreadable_of(archive: Archive) -> Mapping[str, str]:
+    """Objects that had to be looked into and told nothing, and why."""
+    if isinstance(archive, FilesArchive | StationDayArchive):
+        return dict(sorted(archive.unreadable.items()))
+    return {}

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from catalog.schema import Shard, StationDay, TraceId, digest
+from catalog.schema import Shard, TraceId, digest
 from service.campaign import Campaign, CampaignError
 from service.choice import Priority, choose
 from service.days import Mask, PlannedDays, Spans, spans_of
-from service.findings import Findings
+from service.findings import Findings, unreadable_of
 from service.held import Held
 from service.patterns import select_traces
 from service.rectangles import rectangles
@@ -106,12 +106,7 @@ class Plan:
         """Shards over some station-days of a block; chosen: bool [trace, day] of the block."""
         traces, days = block
         start, end = (month[0] + timedelta(days=day) for day in (days.start, days.stop))
-        shard = Shard(tuple(self.traces[traces]), start, end)
-        if chosen.all():
-            return [shard]
-        own = shard.days
-        places = np.argwhere(chosen).tolist()
-        return rectangles(StationDay(shard.traces[trace], own[day]) for trace, day in places)
+        return rectangles(Shard(tuple(self.traces[traces]), start, end), chosen)
 
     def shards(self) -> Iterator[Shard]:
         for month in self.months():
@@ -162,7 +157,7 @@ def make_plan(campaign: Campaign, archive: Archive) -> Plan:
         there = int(np.count_nonzero(held.mask(trace) & days))
         findings.add(trace, int(np.count_nonzero(days)), there)
         size += held.bytes(trace, there)
-        planned.append((trace, spans_of(days)))
+        planned.append((trace, spans_of(days[None])))
     if not planned:
         raise CampaignError(
             f"select: nothing is left to plan of {len(held.traces)} traces, such as "
@@ -200,13 +195,12 @@ def _held(campaign: Campaign, archive: Archive) -> Held:
         return held
     others = (holding.trace for holding in archive.holdings(select.start, select.end))
     seen = sorted(set(islice(others, SHOWN)))
-    unreadable = getattr(archive, "unreadable", {})
+    unreadable = unreadable_of(archive)
     raise CampaignError(
         f"select.stations: none of {list(select.stations)} matches a trace of "
         f"{campaign.archive.root} in {select.start}..{select.end}, which holds "
         f"{', '.join(map(str, seen)) or 'nothing'}{'...' if len(seen) > 1 else ''}; globs are "
-        f"NET.STA[.LOC[.BAND]]"
-        + "".join(f"; {key}: {why}" for key, why in islice(unreadable.items(), 1))
+        f"NET.STA[.LOC[.BAND]]" + "".join(f"; {why}" for why in islice(unreadable.values(), 1))
     )
 
 

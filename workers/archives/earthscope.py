@@ -1,7 +1,9 @@
 """EarthScope (IRIS), an AWS open data set, and its restricted twin behind an access point.
 
 Keys such as `UW/2022/037/SHW.UW.2022.037`: one object a station-day, with all its channels. Behind
-the access point a version follows, `#3`; the highest of a station-day counts.
+the access point a version follows, `#3`; the highest of a station-day counts, so listing must be
+allowed. `root` is then `s3://ACCESS-POINT-ALIAS/miniseed`, `profile` the AWS profile that has the
+credentials, and the region us-east-2.
 """
 
 from __future__ import annotations
