@@ -39,7 +39,7 @@ START_ATTEMPTS = 3
 LANDING_S = 60.0
 """What a run that stops waits for shards in flight: this, or twice what a shard takes if more."""
 
-DIED = "its worker died: killed (out of memory?) or crashed"
+DIED = "its worker died: killed (out of memory?), crashed, or its machine was lost"
 
 
 class WorkersLost(Refusal):
