@@ -7,7 +7,7 @@ Layout of a catalogue, every key written once and never changed:
     weights/<sha256>/                      the weights themselves: model, model.json
     runs/<run>/plan.json                   what was planned
     runs/<run>/<invocation>.{start,end}.json   who ran what where, and how it ended
-    runs/<run>/<invocation>.<NNNNNN>.json  how far it had come, at most one a minute
+    progress/<run>/<invocation>.<NNNNNN>.json   how far it had come; one a minute, later one in ten
     picks/candidate=/year=/month=/<shard>/<attempt>.parquet
     commits/<month>/<shard>.<generation>.json   the commit: which attempt counts, every outcome
     ledger/<month>/                        summaries of commits, to be made again at any time

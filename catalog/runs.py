@@ -1,8 +1,8 @@
 """The records of runs: when each invocation began, how far it had come, how it ended.
 
-Beside its `start` and `end` an invocation leaves numbered records while it goes on, at most one in
-BEAT_S. So whoever looks from elsewhere sees how fast it is, and one that was killed is known by its
-silence; at most the last minute before its death goes uncounted.
+Beside its `start` and `end` an invocation leaves numbered records of its progress. So whoever looks
+from elsewhere sees how fast it is, and one that was killed is known by its silence; what it did
+after its last record goes uncounted.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import pyarrow as pa
 from catalog.schema import RUN_SCHEMA, utc_now
 from catalog.store import Store, fetch_all
 
-BEAT_S = 60.0
+SILENT_BEATS = 3
+"""An invocation without an end has died when so many records in a row did not come."""
 
-SILENT_S = 5 * BEAT_S
-"""An invocation without an end of which nothing was heard for so long has died."""
+FIRST_BEAT_S = 60.0
 
 _FACTS = ("state", "reason", "done", "picks", "seconds", "rate")
 
@@ -28,31 +28,36 @@ _FACTS = ("state", "reason", "done", "picks", "seconds", "rate")
 def write_run_record(
     store: Store, run: str, invocation: str, moment: str, facts: Mapping[str, Any]
 ) -> None:
-    """What is known of one invocation of a run at its `start`, its `end`, or in between."""
+    """What is known of one invocation of a run at its `start` or `end`."""
     record = {"run": run, "invocation": invocation, "time": utc_now(), **facts}
-    body = json.dumps(record, sort_keys=True, indent=1, default=dict) + "\n"
-    store.create(f"runs/{run}/{invocation}.{moment}.json", body.encode())
+    store.create(f"runs/{run}/{invocation}.{moment}.json", _to_json(record))
 
 
 def write_progress(
     store: Store, run: str, invocation: str, number: int, facts: Mapping[str, Any]
 ) -> None:
-    """How far an invocation has come. number: 1, 2, 3..."""
-    write_run_record(store, run, invocation, f"{number:06d}", facts)
+    """How far an invocation has come. number: 1, 2, 3...; facts: with `next`, the seconds until
+    the next record is due."""
+    record = {"run": run, "invocation": invocation, "time": utc_now(), **facts}
+    store.create(f"{_progress(run, invocation)}{number:06d}.json", _to_json(record))
 
 
 def runs_table(store: Store) -> pa.Table:
     """RUN_SCHEMA: one row per invocation of every run, in the order of their starts.
 
-    Read are its start and what it left last: its end, or the newest record of its progress.
+    Read are its start and its end, or without an end the newest record of its progress.
     """
     starts: dict[str, str] = {}
     last: dict[str, str] = {}
     for entry in store.list("runs/"):
-        invocation, _, moment = entry.key.rpartition("/")[2].removesuffix(".json").partition(".")
+        _, run, name = entry.key.split("/")
+        invocation, _, moment = name.removesuffix(".json").partition(".")
         if moment == "start":
             starts[invocation] = entry.key
-        elif moment == "end" or moment.isdecimal():  # listed in this order: numbers, end
+            if invocation not in last:  # `end` is listed before `start`
+                for record in store.list(_progress(run, invocation)):
+                    last[invocation] = record.key
+        elif moment == "end":
             last[invocation] = entry.key
     keys = [*starts.values(), *(key for name, key in last.items() if name in starts)]
     bodies = fetch_all(store, keys)
@@ -64,10 +69,20 @@ def runs_table(store: Store) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: row["started"]), schema=RUN_SCHEMA)
 
 
+def _progress(run: str, invocation: str) -> str:
+    """Apart from `runs/`, so that who lists the runs need not list all this."""
+    return f"progress/{run}/{invocation}."
+
+
+def _to_json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, sort_keys=True, indent=1, default=dict) + "\n").encode()
+
+
 def _row(start: Mapping[str, Any], last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:
     news = datetime.fromisoformat((last or start)["time"])
     going = last is None or "state" not in last
-    silent = now - news > timedelta(seconds=SILENT_S)
+    due = (last or start).get("next", FIRST_BEAT_S)
+    silent = now - news > timedelta(seconds=SILENT_BEATS * due)
     facts = {"done": 0, "picks": 0, "seconds": 0.0} | {
         name: last[name] for name in _FACTS if last and name in last
     }

@@ -133,9 +133,10 @@ class Compute(_Table):
     """How the work is spread, and what it may take. Nothing here but the engine changes picks.
 
     max_attempts: tries of a shard of one station-day; a larger one is tried twice whole, then each
-    of its station-days by itself. price_per_hour: in $, of all the workers together, that is of
-    the whole machine or cluster. max_hours, max_cost: where a run stops, over all invocations of
-    it together; a run is the same campaign and plan, whatever its limits and its workers.
+    of its station-days by itself. Each invocation counts anew. price_per_hour: in $, of all the
+    workers together, that is of the whole machine or cluster. max_hours, max_cost: where a run
+    stops, over all invocations of it together; a run is the same campaign and plan, whatever its
+    limits and its workers.
     """
 
     engine: Literal["auto", "exact", "fast", "fp16"] = "auto"

@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.table import Table
 
 from service.terminal import rows_table
+
+if TYPE_CHECKING:
+    from catalog.schema import Outcome
 
 OK, INCOMPLETE, REFUSED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -144,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     submit.add_argument("campaign", type=Path)
     submit.add_argument("--address", required=True, help="the Ray dashboard, http://HEAD:8265")
+    submit.add_argument("--retry", default="", help="outcomes to try again: failed,...")
     submit.add_argument("--no-wait", action="store_true", help="return once it is submitted")
 
     status = command(
@@ -267,17 +271,11 @@ def _plan(options: argparse.Namespace, out: Console) -> int:
 
 
 def _run(options: argparse.Namespace, out: Console) -> int:
-    from catalog.errors import Refusal
-    from catalog.schema import Outcome
     from service.campaign import load_campaign
     from service.prepare import prepare
     from service.run import run
 
-    retry = set()
-    for word in filter(None, options.retry.split(",")):
-        if word not in set(Outcome):
-            raise Refusal(f"--retry {word!r}: use {', '.join(Outcome)}")
-        retry.add(Outcome(word))
+    retry = _outcomes(options.retry)
     campaign = load_campaign(options.campaign)
     prepared = prepare(campaign)
     for pattern in prepared.plan.unmatched:
@@ -286,7 +284,7 @@ def _run(options: argparse.Namespace, out: Console) -> int:
     # Ray's own notices go to stdout, which belongs to the JSON
     with redirect_stdout(sys.stderr if options.json else sys.stdout):
         file = str(options.campaign)
-        summary = run(prepared, console, options.address, frozenset(retry), file)
+        summary = run(prepared, console, options.address, retry, file)
     facts = {
         "run": summary.run,
         "state": summary.state,
@@ -319,16 +317,29 @@ def _run(options: argparse.Namespace, out: Console) -> int:
     return OK if summary.state == "complete" else INCOMPLETE
 
 
+def _outcomes(words: str) -> frozenset[Outcome]:
+    """Of a comma-separated list. Raises Refusal."""
+    from catalog.errors import Refusal
+    from catalog.schema import Outcome
+
+    for word in filter(None, words.split(",")):
+        if word not in set(Outcome):
+            raise Refusal(f"--retry {word!r}: use {', '.join(Outcome)}")
+    return frozenset(Outcome(word) for word in filter(None, words.split(",")))
+
+
 def _submit(options: argparse.Namespace, out: Console) -> int:
     from service.campaign import load_campaign
     from service.jobs import submit
 
-    campaign = load_campaign(options.campaign)
+    campaign, retry = load_campaign(options.campaign), _outcomes(options.retry)
 
     def follow(text: str) -> None:
         print(text, end="", file=sys.stderr if options.json else sys.stdout, flush=True)
 
-    job, state = submit(campaign, options.address, None if options.no_wait else follow)
+    job, state = submit(
+        campaign, options.address, None if options.no_wait else follow, sorted(retry)
+    )
     _show(out, options.json, "job", {"job": job, "state": state, "catalog": campaign.catalog})
     return OK if options.no_wait or state == "SUCCEEDED" else INCOMPLETE
 

@@ -39,7 +39,7 @@ START_ATTEMPTS = 3
 LANDING_S = 60.0
 """What a run that stops waits for shards in flight: this, or twice what a shard takes if more."""
 
-DIED = "its worker died: killed (out of memory?) or crashed"
+DIED = "its worker died: killed (out of memory?), crashed, or its machine was lost"
 
 
 class WorkersLost(Refusal):
@@ -81,8 +81,8 @@ class _Flight:
 class Dispatch:
     """The works of a prepared campaign, in its workers' hands.
 
-    stop: asked before each shard is handed out; when it gives a reason nothing more is, what is in
-    flight lands within bounds, and Stopped is raised if anything is left.
+    stop: asked again and again; when it gives a reason no more is handed out, what is in flight
+    lands within bounds, and Stopped is raised if anything is left. What it raises comes out.
     """
 
     def __init__(self, prepared: Prepared, works: Iterator[Work], stop: Callable[[], str]) -> None:
@@ -132,6 +132,7 @@ class Dispatch:
         bound = max(LANDING_S, 2 * median(self._took)) if self._took else LANDING_S
         until = time.monotonic() + bound
         while self._flying and time.monotonic() < until:
+            self._stop()  # which may raise
             yield from self._returned()
 
     def _returned(self) -> Iterator[Over]:

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from catalog.runs import BEAT_S, write_progress
+from catalog.runs import FIRST_BEAT_S, write_progress
 from catalog.store import Store, StoreError
+
+LAST_BEAT_S = 600.0
+"""A record a minute for the first hour, ever fewer until hour ten, then one in ten minutes."""
 
 PATIENCE_S = 10.0
 """How long the end of a run waits for a beat that is being written."""
@@ -22,15 +25,21 @@ log = logging.getLogger(__name__)
 def heartbeat(
     store: Store, run: str, invocation: str, facts: Callable[[], Mapping[str, Any]]
 ) -> Iterator[None]:
-    """A thread that records `facts` every BEAT_S. A store that does not answer misses a beat."""
+    """A thread that records `facts`, of which `seconds` is the run's age.
+
+    A store that does not answer misses a beat.
+    """
     over = threading.Event()
 
     def beat() -> None:
+        interval = FIRST_BEAT_S
         for number in count(1):
-            if over.wait(BEAT_S):
+            if over.wait(interval):
                 return
+            told = facts()
+            interval = min(LAST_BEAT_S, max(FIRST_BEAT_S, told["seconds"] / 60))
             try:
-                write_progress(store, run, invocation, number, facts())
+                write_progress(store, run, invocation, number, {**told, "next": interval})
             except StoreError as error:
                 log.warning("no word of the run's progress in the catalogue: %s", error)
 

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,15 @@ class JobError(Refusal):
 
 
 def submit(
-    campaign: Campaign, address: str, follow: Callable[[str], None] | None = None
+    campaign: Campaign,
+    address: str,
+    follow: Callable[[str], None] | None = None,
+    retry: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Submit through Ray Jobs at `address` (http://head:8265); returns the job's id and state.
 
     follow: called with each piece of the job's log until it ends; without it, returns at once.
+    retry: outcomes that are to be tried again.
     Raises JobError where the address does not answer.
     """
     if not address.startswith(("http://", "https://")):
@@ -55,6 +59,9 @@ def submit(
 
     with tempfile.TemporaryDirectory(prefix="tidepick-job-") as folder:
         carried = pack(campaign, Path(folder))
+        command = ["python", "-m", "service.cli", "run", carried.name, "--address", "auto"]
+        if retry:
+            command += ["--retry", ",".join(retry)]
         try:
             client = JobSubmissionClient(address)
         except AuthenticationError as error:
@@ -69,9 +76,7 @@ def submit(
             ) from error
         try:
             job: str = client.submit_job(
-                entrypoint=shlex.join(
-                    ["python", "-m", "service.cli", "run", carried.name, "--address", "auto"]
-                ),
+                entrypoint=shlex.join(command),
                 runtime_env={
                     "working_dir": folder,
                     "env_vars": {

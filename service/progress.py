@@ -32,12 +32,12 @@ class RunProgress:
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn(unit),
-            TextColumn("{task.fields[picks]:,} picks"),
+            TextColumn("{task.fields[picks]} picks"),
             _Pace(pace, cost),
             console=console,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=planned, completed=already, picks=0)
+        self._task = self._bar.add_task("", total=planned, completed=already, picks="0")
 
     def __enter__(self) -> RunProgress:
         self._bar.start()
@@ -48,11 +48,16 @@ class RunProgress:
 
     def did(self, station_days: int, picks: int) -> None:
         """picks: of this invocation until now."""
-        self._bar.update(self._task, advance=station_days, picks=picks)
+        self._bar.update(self._task, advance=station_days, picks=_short(picks))
+
+
+def _short(count: int) -> str:
+    """So that all fits into 80 columns."""
+    return f"{count:,}" if count < 100_000 else f"{count / 1e6:,.1f}M"
 
 
 class _Pace(ProgressColumn):
-    """`1,234/h $0.12 0:12:00 left`."""
+    """`1,234/h $0.12 12 min left`."""
 
     max_refresh = 0.5
 

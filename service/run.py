@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,6 +87,21 @@ class Interrupted(Exception):
     """The user or the scheduler asked the driver to stop."""
 
 
+class Stop:
+    """A signal handler that takes note, and raises Interrupted when it is called again.
+
+    What a handler raises inside Ray's compiled code comes out of it as a SystemError.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise Interrupted
+        self.asked = True
+
+
 def run(
     prepared: Prepared,
     console: Console,
@@ -127,14 +142,25 @@ def run(
         took = round(limit.seconds, 3)
         return {"done": summary.done, "picks": summary.picks, "seconds": took, "rate": rate}
 
+    stop = Stop()
+
+    def stopping() -> str:
+        if stop.asked:
+            raise Interrupted
+        return limit.reached()
+
     try:
-        with _interruptible(), ray_cluster(compute, address) as machine:
+        with (
+            _signals(_interrupt),
+            ray_cluster(compute, address) as machine,
+            _signals(stop),  # anew: Ray's own handler of SIGTERM aborts the process
+        ):
             facts = provenance(prepared, machine, file)
             write_run_record(store, assignment.run, invocation, "start", facts)
             beating = heartbeat(store, assignment.run, invocation, progress)
             with beating, bar, clerk(store) as committed:
                 works = outstanding(*asked, _noting(due, touched), retry)
-                for over in Dispatch(prepared, works, limit.reached):
+                for over in Dispatch(prepared, works, stopping):
                     if over.report is None:
                         quarantine(store, assignment, over.work, over.failure)
                     else:
@@ -189,16 +215,16 @@ def _conclude(summary: Summary, census: Mapping[Span, Census], state: str) -> No
     summary.state = "incomplete" if lost else state
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted
+
+
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
     """SIGINT and SIGTERM end the run cleanly, as Interrupted."""
-
-    def stop(number: int, frame: object) -> None:
-        raise Interrupted
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():  # None: it was not set by Python
+            signal.signal(number, signal.SIG_DFL if former is None else former)

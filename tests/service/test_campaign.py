@@ -51,6 +51,7 @@ candidates: st.SearchStrategy[dict[str, Any]] = st.builds(
 def campaigns(draw: st.DrawFn) -> Campaign:
     start, end = draw(ranges)
     anonymous = draw(st.booleans())
+    price = draw(st.none() | st.floats(0, 1e9))
     return Campaign.model_validate(
         {
             "name": draw(text),
@@ -78,7 +79,9 @@ def campaigns(draw: st.DrawFn) -> Campaign:
             "compute": {
                 "workers": draw(st.integers(1, 10_000)),
                 "gpus_per_worker": draw(st.floats(0, 8)),
-                "price_per_hour": draw(st.none() | st.floats(0, 1e9)),
+                "price_per_hour": price,
+                "max_hours": draw(st.none() | st.floats(1e-9, 1e9)),
+                "max_cost": draw(st.none() | st.floats(1e-9, 1e9)) if price else None,
             },
         }
     )

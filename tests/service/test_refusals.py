@@ -168,6 +168,8 @@ FIELDS = {
     "no workers": ("workers = 1", "workers = 0", "compute.workers: ", "not 0"),
     "workers no number": ("workers = 1", 'workers = "many"', "compute.workers: ", "'many'"),
     "endless workers": ("workers = 1", "cpus_per_worker = inf", "compute.cpus_per_worker: "),
+    "no hours": ("workers = 1", "max_hours = 0", "compute.max_hours: ", "greater than 0"),
+    "cost without price": ("workers = 1", "max_cost = 5", "compute: max_cost needs price_per_hour"),
     "fp16 without GPU": ("workers = 1", 'engine = "fp16"', "compute: engine fp16", "gpus_per_work"),
     "no builtin": ("builtin:synthetic", "builtin:x", "'synthetic'", "'builtin:x'", "use one of"),
     "no weights": ("builtin:synthetic", "x.safetensors", "'synthetic'", "x.safetensors", "no such"),
