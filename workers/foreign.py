@@ -91,9 +91,7 @@ def _read_apart(body: bytes) -> tuple[list[ForeignTrace], list[str]]:
 def _packed(traces: list[ForeignTrace], said: list[str]) -> bytes:
     """Arrays and JSON: nothing that runs code when it is read."""
     heads = [(trace.codes, trace.start_ns, trace.rate) for trace in traces]
-    arrays: dict[str, Any] = {
-        "head": np.frombuffer(json.dumps([heads, said]).encode(), np.uint8)
-    }
+    arrays: dict[str, Any] = {"head": np.frombuffer(json.dumps([heads, said]).encode(), np.uint8)}
     for k, trace in enumerate(traces):
         arrays[f"samples{k}"] = trace.samples
         if trace.valid is not None:

@@ -93,7 +93,7 @@ def rated(record: bytearray, rate: float) -> None:
 # One damaged record
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_one_damaged_record_costs_itself_and_is_flagged(data: st.DataObject) -> None:
     """A header byte of any value, a whole header, any payload bit, a few bytes too few or more."""
@@ -631,6 +631,18 @@ def test_years_without_digital_records_are_skipped_with_a_flag(year: int) -> Non
         decode(b"".join(parts), "object")
 
 
+def test_a_channel_without_a_time_is_flagged_beside_a_good_one() -> None:
+    lost = ChannelId("XX", "SYN", "", "HHN")
+    parts = records_of(miniseed(signal(3000), START, lost))
+    for part in parts:
+        struct.pack_into(">H", part, 20, 1950)
+    decoded = decode(b"".join(parts) + miniseed(signal(3000), START), "object")
+    assert not decoded.channels[lost].fragments
+    assert spans(decoded, Flag.SALVAGED, lost) == [(START, START + 3000 * STEP)]
+    assert not decoded.channels[Z].flags
+    assert f"all {len(parts)} records of XX.SYN..HHN have damaged headers" in decoded.detail[0]
+
+
 # Codes
 
 
@@ -768,7 +780,7 @@ def test_an_object_of_an_encoding_that_nothing_reads_is_bad() -> None:
         decode(b"".join(parts), "object")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_whatever_is_flipped_decoding_ends_with_samples_or_bad_format(
     seed: int, flips: int
