@@ -102,7 +102,8 @@ def unpack_selected(
     records, source = contents.records, contents.source
     detail = list(contents.detail)
     groups = [codes for codes, _ in contents.groups if trace in (None, codes.trace)]
-    damaged = [codes for codes, _ in contents.flags if codes and trace in (None, codes.trace)]
+    flagged = dict.fromkeys(codes for codes, _ in contents.flags if codes)
+    damaged = [codes for codes in flagged if trace in (None, codes.trace)]
     channels = dict.fromkeys([*groups, *damaged], Channel(()))
     whole = 0  # groups of which every record was selected
     for _, grouped in groupby(stretches, key=lambda stretch: id(stretch.channel)):

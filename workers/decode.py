@@ -83,9 +83,12 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
             f"{FOREIGN_BYTES}: convert it to miniSEED, or split it",
         )
     whole = bytes(body.read(0, body.size))
+    if told := _told(whole):
+        raise BadFormat(source, told)
     traces, said = read_foreign(whole)
     if not traces:
-        raise BadFormat(source, "; ".join([_look(whole), *said]))
+        unknown = f"{len(whole)} bytes in no known waveform format, beginning {whole[:16]!r}"
+        raise BadFormat(source, "; ".join([unknown, *said]))
     detail = [f"{source}: {warning}" for warning in said]
     channels: dict[ChannelId, Channel] = {}
     for trace in traces:
@@ -107,8 +110,8 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
     return Decoded(channels, detail)
 
 
-def _look(body: bytes) -> str:
-    """What an unreadable object looks like."""
+def _told(body: bytes) -> str:
+    """What an object is, where it is plainly no waveform; empty where it may be one."""
     if not body:
         return "the object is empty"
     text = body.lstrip()
@@ -119,4 +122,4 @@ def _look(body: bytes) -> str:
     for magic, name in PACKED.items():
         if body.startswith(magic):
             return f"{len(body)} bytes of {name}: unpack it before it is put into the archive"
-    return f"{len(body)} bytes in no known waveform format, beginning {body[:16]!r}"
+    return ""

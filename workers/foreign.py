@@ -1,11 +1,22 @@
-"""Formats other than miniSEED, through obspy: SAC, GSE2, SEG-Y and whatever else it reads."""
+"""Formats other than miniSEED, through obspy: SAC, GSE2, SEG-Y and whatever else it reads.
+
+Some of its readers are C that crashes on damaged files, so all but those that are plain numpy run
+in a process of their own, with bounded memory and time, and no environment but what it needs.
+"""
 
 from __future__ import annotations
 
 import io
+import json
+import os
+import resource
+import subprocess
+import sys
 import warnings
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +28,9 @@ from workers.miniseed.strays import EARLIEST, LATEST
 if TYPE_CHECKING:
     from obspy import Stream
 
+PLAIN = ("SAC",)
+"""Formats read in this process: plain numpy, and a second saved for each object."""
+
 REFUSED = ("PICKLE",)
 """Reading (even recognising) a pickle runs the code in it."""
 
@@ -26,6 +40,12 @@ not believed: its reader would take the memory."""
 
 MOST = 50_000_000
 """Samples that are read at once."""
+
+MEMORY, SECONDS = 4 << 30, 300
+"""Bytes of address space, and seconds, that a reader may take."""
+
+NEEDED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+"""Of the environment; nothing else, no credential, is given to a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +65,66 @@ class ForeignTrace:
 
 def read_foreign(body: bytes) -> tuple[list[ForeignTrace], list[str]]:
     """Traces of an object, none where no format reads it, and what obspy says, in words."""
+    traces, said = _read(body, only=PLAIN)
+    return (traces, said) if traces or said else _read_apart(body)
+
+
+def _read_apart(body: bytes) -> tuple[list[ForeignTrace], list[str]]:
+    """As `read_foreign`, in another process, which may crash."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "workers.foreign"],
+            input=body,
+            capture_output=True,
+            timeout=SECONDS,
+            cwd=Path(__file__).resolve().parents[1],
+            env={name: os.environ[name] for name in NEEDED if name in os.environ},
+        )
+    except subprocess.TimeoutExpired:
+        return [], [f"obspy did not read it in {SECONDS} s"]
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return [], [f"obspy crashed on it ({done.returncode}): {''.join(last)}"]
+    return _unpacked(done.stdout)
+
+
+def _packed(traces: list[ForeignTrace], said: list[str]) -> bytes:
+    """Arrays and JSON: nothing that runs code when it is read."""
+    heads = [(trace.codes, trace.start_ns, trace.rate) for trace in traces]
+    arrays: dict[str, Any] = {"head": np.frombuffer(json.dumps([heads, said]).encode(), np.uint8)}
+    for k, trace in enumerate(traces):
+        arrays[f"samples{k}"] = trace.samples
+        if trace.valid is not None:
+            arrays[f"valid{k}"] = trace.valid
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def _unpacked(packed: bytes) -> tuple[list[ForeignTrace], list[str]]:
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        heads, said = json.loads(arrays["head"].tobytes())
+        traces = [
+            ForeignTrace(
+                ChannelId(*codes),
+                start_ns,
+                rate,
+                arrays[f"samples{k}"],
+                arrays.get(f"valid{k}"),
+            )
+            for k, (codes, start_ns, rate) in enumerate(heads)
+        ]
+    return traces, said
+
+
+def _read(body: bytes, only: Container[str] | None = None) -> tuple[list[ForeignTrace], list[str]]:
+    """As `read_foreign`, in this process. only: these formats, None for all but REFUSED."""
     # Here, for most archives hold nothing but miniSEED.
     from obspy.core.util.base import ENTRY_POINTS, buffered_load_entry_point
 
     said: list[str] = []
     for name, point in ENTRY_POINTS["waveform"].items():
-        if name in REFUSED:
+        if name in REFUSED or (only is not None and name not in only):
             continue
         plugin = f"obspy.plugin.waveform.{point.name}"
         with warnings.catch_warnings(record=True) as caught:
@@ -112,3 +186,18 @@ def _narrow(data: NDArray[np.generic]) -> NDArray[np.int32] | NDArray[np.float32
         return data.astype(np.int32, copy=False)
     with np.errstate(over="ignore"):
         return data.astype(np.float32, copy=False)
+
+
+def main() -> None:
+    """An object from the standard input, what it holds to the standard output."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    body = sys.stdin.buffer.read()
+    out = os.dup(1)
+    os.dup2(2, 1)  # what readers print is no part of the answer
+    packed = _packed(*_read(body))
+    with os.fdopen(out, "wb") as answer:
+        answer.write(packed)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import random
 import struct
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from obspy import Trace, UTCDateTime
 from pymseed import DataEncoding, MS3Record
 
 from catalog.schema import DAY_NS, Flag, TraceId, extended_network, safe_code
@@ -21,6 +24,8 @@ from tests.workers.test_decode import ORIGIN, STEP, Z, miniseed, noise
 from workers.archives.objects import Candidate, Objects
 from workers.contents import select, unpack_selected
 from workers.decode import ALWAYS, BadFormat, Contents, Decoded, decode, extents, look_into
+from workers.foreign import PLAIN
+from workers.foreign import _read as read_foreign_here
 from workers.miniseed import scanning
 from workers.miniseed.body import Held
 from workers.miniseed.records import COLUMNS, ChannelId, Records
@@ -88,7 +93,7 @@ def rated(record: bytearray, rate: float) -> None:
 # One damaged record
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_one_damaged_record_costs_itself_and_is_flagged(data: st.DataObject) -> None:
     """A header byte of any value, a whole header, any payload bit, a few bytes too few or more."""
@@ -206,6 +211,41 @@ def test_a_damaged_real_day_is_the_day_without_one_record(data: Path) -> None:
             if codes_ != codes:
                 for f, g in zip(channel.fragments, truth.channels[codes_].fragments, strict=True):
                     np.testing.assert_array_equal(f.samples, g.samples)
+
+
+def test_the_days_beside_a_damaged_one_are_untouched(tmp_path: Path) -> None:
+    """The middle one of three days: records damaged, of other days, of other codes; then cut."""
+    day = 86_400 * 2
+    samples = signal(3 * day, 2)
+    low = START * 2 // 10**9
+    candidates = []
+    for k in range(3):
+        begin = START + k * DAY_NS
+        parts = records_of(miniseed(samples[k * day : (k + 1) * day], begin, rate=2.0))
+        if k == 1:
+            for row, (at, value) in {
+                10: (70, 0xFF),
+                20: (23, 1),
+                30: (9, 0x41),
+                40: (54, 14),
+                50: (24, 0),
+            }.items():
+                parts[row][at] = value
+            del parts[-40:], parts[-1][300:]
+        (tmp_path / str(k)).write_bytes(b"".join(parts))
+        candidates.append(Candidate(str(k), begin, begin + DAY_NS))
+    reading = Objects(LocalStore(str(tmp_path))).gather(
+        TRACE, candidates, START, START + 3 * DAY_NS
+    )
+    waveform = assemble(reading.fragments, 2, low, low + 3 * day)
+    has = waveform.mask[0]
+    np.testing.assert_array_equal(waveform.data[0, has], samples[has])
+    assert has[:day].all() and has[2 * day :].all() and not has[day : 2 * day].all()
+    assert waveform.conflict is None
+    assert reading.repaired == 5
+    assert {flag for flag, _, _ in reading.flags} == {Flag.SALVAGED, Flag.TRUNCATED}
+    for _, low_ns, high_ns in reading.flags:
+        assert START + DAY_NS <= low_ns < high_ns <= START + 2 * DAY_NS
 
 
 # Rates
@@ -591,6 +631,18 @@ def test_years_without_digital_records_are_skipped_with_a_flag(year: int) -> Non
         decode(b"".join(parts), "object")
 
 
+def test_a_channel_without_a_time_is_flagged_beside_a_good_one() -> None:
+    lost = ChannelId("XX", "SYN", "", "HHN")
+    parts = records_of(miniseed(signal(3000), START, lost))
+    for part in parts:
+        struct.pack_into(">H", part, 20, 1950)
+    decoded = decode(b"".join(parts) + miniseed(signal(3000), START), "object")
+    assert not decoded.channels[lost].fragments
+    assert spans(decoded, Flag.SALVAGED, lost) == [(START, START + 3000 * STEP)]
+    assert not decoded.channels[Z].flags
+    assert f"all {len(parts)} records of XX.SYN..HHN have damaged headers" in decoded.detail[0]
+
+
 # Codes
 
 
@@ -684,7 +736,12 @@ def test_a_full_seed_volume_loses_nothing_and_flags_nothing() -> None:
 
 
 def test_encodings_lengths_byte_orders_and_versions_in_one_file() -> None:
-    parts = [signal(900, k) for k in range(5)]
+    parts = [signal(900, k) for k in range(6)]
+    codes = {"network": "XX", "station": "SYN", "channel": "HHZ", "sampling_rate": 100.0}
+    little = io.BytesIO()
+    Trace(parts[5], {**codes, "starttime": UTCDateTime(ns=START + 4500 * STEP)}).write(
+        little, "MSEED", encoding="INT32", reclen=RECORD, byteorder="<"
+    )
     body = b"".join(
         [
             miniseed(parts[0], START, encoding="STEIM1"),
@@ -692,6 +749,7 @@ def test_encodings_lengths_byte_orders_and_versions_in_one_file() -> None:
             miniseed(parts[2], START + 1800 * STEP, encoding="STEIM2", reclen=256),
             version_3(parts[3], START + 2700 * STEP, 0),
             miniseed(parts[4], START + 3600 * STEP, reclen=1024),
+            little.getvalue(),
         ]
     )
     decoded = decode(body, "object")
@@ -722,7 +780,7 @@ def test_an_object_of_an_encoding_that_nothing_reads_is_bad() -> None:
         decode(b"".join(parts), "object")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_whatever_is_flipped_decoding_ends_with_samples_or_bad_format(
     seed: int, flips: int
@@ -737,3 +795,57 @@ def test_whatever_is_flipped_decoding_ends_with_samples_or_bad_format(
     except BadFormat:
         return
     assert sum(len(f.samples) for c in decoded.channels.values() for f in c.fragments) <= 4000
+
+
+def foreign(kind: str) -> bytes:
+    samples: NDArray[np.generic] = signal(3000)
+    header = {"network": "XX", "station": "ABC", "channel": "BHZ", "delta": 0.01}
+    trace = Trace(samples.astype(np.float32) if kind == "SAC" else samples, header)
+    trace.stats.starttime = UTCDateTime(ns=START)
+    with tempfile.NamedTemporaryFile() as out:
+        trace.write(out.name, kind)
+        return Path(out.name).read_bytes()
+
+
+def garbled(kind: str, seed: int, flips: int) -> bytes:
+    rng = random.Random(seed)
+    body = bytearray(foreign(kind))
+    for _ in range(flips):
+        body[rng.randrange(min(len(body), 700))] = rng.randrange(256)
+    del body[rng.randrange(1, 2 * len(body)) :]
+    return bytes(body)
+
+
+def samples_in(body: bytes) -> int:
+    try:
+        decoded = decode(body, "object")
+    except BadFormat:
+        return 0
+    return sum(len(f.samples) for c in decoded.channels.values() for f in c.fragments)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 2**32), st.integers(1, 20))
+def test_garbage_in_sac_is_bounded(seed: int, flips: int) -> None:
+    body = bytearray(garbled("SAC", seed, flips))
+    said = read_foreign_here(bytes(body), only=PLAIN)
+    assert sum(len(trace.samples) for trace in said[0]) <= 2 * 3000
+
+
+def test_a_reader_that_crashes_takes_nothing_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """obspy's GSE2 reader is C; on some of these it ends in a segmentation fault."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    assert samples_in(foreign("GSE2")) == 3000
+    for seed in (0, 1):
+        assert samples_in(garbled("GSE2", seed, 3)) <= 6000
+    monkeypatch.setattr("workers.foreign.SECONDS", 0.01)
+    with pytest.raises(BadFormat, match=r"obspy did not read it in 0\.01 s"):
+        decode(foreign("GSE2"), "object")
+
+
+def test_headers_that_claim_more_than_the_bytes_hold_are_not_believed() -> None:
+    body = foreign("GSE2")
+    claim = body.replace(b"    3000 ", b"99000000 ", 1)
+    assert claim != body
+    with pytest.raises(BadFormat, match=rf"claim 99000000 samples in {len(body)} bytes"):
+        decode(claim, "object")

@@ -155,7 +155,7 @@ def _misstates(view: memoryview, at: int, length: int, before: int) -> bool:
         return False
     if length < before and not followed:
         return begins_record(view[at + before :])
-    inside = _START.finditer(view, at + 48, at + length)
+    inside = _START.finditer(view, at + 48, at + length + 7)  # a start has eight bytes
     return any(begins_record(view[found.start() :]) for found in inside)
 
 

@@ -62,8 +62,10 @@ def survey(records: Records, source: str) -> Survey:
             if len(some):
                 rate[some] = true_rates(records, some)
     corrected = readable & (rate != records.rate)
-    records = replace(records, rate=rate)
-    waveform = readable & sane(rate)
+    if corrected.any():
+        records = replace(records, rate=rate)
+    del rate  # of an object of two gigabytes it takes 32 MB
+    waveform = readable & sane(records.rate)
     alien = misnamed(records, waveform)
     for row in alien.tolist():
         codes = records.channels[records.channel[row - 1]]
@@ -71,6 +73,7 @@ def survey(records: Records, source: str) -> Survey:
         _skipped(found, codes, [hole], source)
     waveform[alien] = False
     holds[alien] = False
+    nowhere: list[ChannelId] = []  # no record of these says when it was
     for codes, rows in zip(records.channels, channels, strict=True):
         if not holds[rows].any():
             continue
@@ -95,7 +98,18 @@ def survey(records: Records, source: str) -> Survey:
                     "than their headers say; it was trusted"
                 )
             found.groups.extend((codes, group) for group in _alike(records, good))
+        elif not possible(records)[rows].all():
+            nowhere.append(codes)
+    if nowhere and found.groups:
+        whole = _whole(records, found.groups)
+        found.flags.extend((codes, (Flag.SALVAGED, *whole)) for codes in nowhere)
     return replace(found, records=records)
+
+
+def _whole(records: Records, groups: list[tuple[ChannelId, Rows]]) -> tuple[int, int]:
+    """First and last ns of an object."""
+    low = min(int(records.start[rows].min()) for _, rows in groups)
+    return low, max(int(ends(records, rows).max()) for _, rows in groups)
 
 
 def _by_channel(records: Records) -> Iterator[Rows]:
