@@ -179,9 +179,13 @@ def committed(work: Work, outcome: Outcome = Outcome.PICKED) -> list[Commit]:
                     "detail": "",
                     "picks": 0,
                     "seconds": 0.0,
+                    "gap_fraction": None,
                     "segments": 0,
+                    "fragments": 0,
+                    "repaired": 0,
                     "n_components": 0,
                     "sampling_rate": 0.0,
+                    "resampled_from": 0.0,
                     "saturated": 0,
                     "flags": 0,
                 }
