@@ -65,6 +65,7 @@ def campaigns(draw: st.DrawFn) -> Campaign:
             "candidate": draw(
                 st.lists(candidates, min_size=1, max_size=3, unique_by=lambda c: c["name"])
             ),
+            "quality": draw(st.sampled_from(["strict", "seisbench"])),
             "compute": {
                 "workers": draw(st.integers(1, 10_000)),
                 "gpus_per_worker": draw(st.floats(0, 8)),

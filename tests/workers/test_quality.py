@@ -149,7 +149,7 @@ def waveform(data: NDArray[np.int32] | NDArray[np.float32]) -> Waveform:
 
 def found(data: NDArray[np.int32] | NDArray[np.float32], bit: int) -> NDArray[np.int64]:
     """Columns that a flag marks."""
-    rows = np.stack([data, np.zeros_like(data), np.zeros_like(data)])
+    rows: Any = np.stack([data, np.zeros_like(data), np.zeros_like(data)])
     marks = mended(screened(waveform(rows)), ()).marks
     return np.flatnonzero(marks[bit]) if bit in marks else np.zeros(0, np.int64)
 
