@@ -97,9 +97,13 @@ def attempt(
             "detail": "",
             "picks": 2,
             "seconds": 86_400.0,
+            "gap_fraction": 0.0,
             "segments": 1,
+            "fragments": 1,
+            "repaired": 0,
             "n_components": 3,
             "sampling_rate": 100.0,
+            "resampled_from": 0.0,
             "saturated": 0,
             "flags": 0,
         }

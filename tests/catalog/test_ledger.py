@@ -39,9 +39,13 @@ def record(trace: int, day: date, length: int = 1, generation: int = 0, why: str
             "detail": why,
             "picks": 0,
             "seconds": 0.0,
+            "gap_fraction": None,
             "segments": 0,
+            "fragments": 0,
+            "repaired": 0,
             "n_components": 0,
             "sampling_rate": 0.0,
+            "resampled_from": 0.0,
             "saturated": 0,
             "flags": 0,
         }

@@ -76,6 +76,7 @@ def campaigns(draw: st.DrawFn) -> Campaign:
             "candidate": draw(
                 st.lists(candidates, min_size=1, max_size=3, unique_by=lambda c: c["name"])
             ),
+            "quality": draw(st.sampled_from(["strict", "seisbench"])),
             "compute": {
                 "workers": draw(st.integers(1, 10_000)),
                 "gpus_per_worker": draw(st.floats(0, 8)),
@@ -227,9 +228,13 @@ def committed(work: Work, outcome: Outcome = Outcome.PICKED) -> list[Commit]:
                     "detail": "",
                     "picks": 0,
                     "seconds": 0.0,
+                    "gap_fraction": None,
                     "segments": 0,
+                    "fragments": 0,
+                    "repaired": 0,
                     "n_components": 0,
                     "sampling_rate": 0.0,
+                    "resampled_from": 0.0,
                     "saturated": 0,
                     "flags": 0,
                 }

@@ -71,7 +71,10 @@ def test_a_day_in_parts_is_the_day(
     one, other = whole.picked["c"], parts.picked["c"]
     assert other.picks.equals(one.picks) and one.picks.num_rows > 50
     assert parts.inputs == whole.inputs
-    for name in ("outcome", "segments", "n_components", "sampling_rate", "saturated", "flags"):
+    for name in (
+        *("outcome", "segments", "fragments", "n_components", "sampling_rate", "saturated"),
+        *("flags", "detail", "resampled_from", "repaired"),
+    ):
         assert getattr(other, name) == getattr(one, name), name
     assert other.seconds == pytest.approx(one.seconds)
     assert one.segments == 3 and not one.flags & Flag.DEAD_COMPONENT
@@ -95,6 +98,24 @@ def test_a_part_that_is_refused_refuses_the_day() -> None:
     outcomes = (Outcome.PICKED, Outcome.ACCESS_DENIED, Outcome.NO_DATA)
     assert joined([Picked(o) for o in outcomes], [False] * 3).outcome == Outcome.ACCESS_DENIED
     assert joined([Picked(o) for o in outcomes[::2]], [False] * 2).outcome == Outcome.PICKED
+
+
+def test_a_day_is_said_of_its_parts_what_is_true_of_it() -> None:
+    """Each component lives in one part only; a reason is given for the outcome that stands."""
+    parts = [
+        Picked(Outcome.PICKED, "", "one", fragments=60, left_over=60, living=0b001, present=0b111),
+        Picked(Outcome.DEAD, "flat", "two", fragments=1, present=0b111),
+        Picked(Outcome.PICKED, "", "one", fragments=60, left_over=60, living=0b010, present=0b011),
+    ]
+    day = joined(parts, [False] * 3)
+    assert (day.n_components, day.fragments) == (2, 121)
+    assert day.flags == Flag.DEAD_COMPONENT | Flag.FRAGMENTED
+    assert not any(part.flags & Flag.FRAGMENTED for part in parts)
+    assert day.detail == "120 stretches are shorter than a window, and not picked; one; two"
+    assert joined(parts[1:2] * 2, [False] * 2).detail == "flat; two"
+
+
+def test_every_outcome_has_its_place() -> None:
     assert set(parting.PRECEDENCE) == set(Outcome)
 
 
