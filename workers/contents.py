@@ -6,7 +6,7 @@ that a sample is the same however the data are cut; only the records of the span
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,12 +18,23 @@ from workers.decoded import BadFormat, Channel, Decoded, masked
 from workers.miniseed.body import Body
 from workers.miniseed.chains import Rows, chain, distinct, inside, snap
 from workers.miniseed.chains import offsets as record_offsets
-from workers.miniseed.records import KINDS, SAMPLE_KINDS, ChannelId, Records, duration_ns
+from workers.miniseed.records import (
+    KINDS,
+    NS,
+    SAMPLE_KINDS,
+    ChannelId,
+    Records,
+    duration_ns,
+)
 from workers.miniseed.unpack import Samples, unpack
 from workers.waveform import Fragment
 
 LEAST_HZ, MOST_HZ = 1e-4, 1e7
 """A rate beyond is a damaged header's."""
+
+MOST_PER_BYTE = 7 / 4
+"""Samples of a record's byte: Steim 2, seven in a word, packs them closest. A header that announces
+more is damaged, or meant to exhaust memory: 40 bytes of miniSEED 3 can announce 2^31."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +75,13 @@ class Stretch:
 def read_contents(records: Records, source: str) -> Contents:
     """The table of an object's records as channels. `source` names it in messages."""
     detail: list[str] = []
-    groups = _survey(records, source, detail)
-    return Contents(source, records, groups, _lost_spans(records, groups, source, detail), detail)
+    overfull = (records.count > MOST_PER_BYTE * records.length) & (records.rate > LEAST_HZ)
+    groups = _survey(records, overfull, source, detail)
+    if overfull.any() and not groups:
+        raise BadFormat(source, "; ".join(detail))
+    flags = _lost_spans(records, groups, source, detail)
+    flags += _overfull_spans(records, overfull, {codes for codes, _ in groups})
+    return Contents(source, records, groups, flags, detail)
 
 
 def select(
@@ -129,15 +145,22 @@ def extent(records: Records, rows: Rows) -> tuple[int, int]:
     return int(records.start[rows].min()), int(ends.max())
 
 
-def _survey(records: Records, source: str, detail: list[str]) -> list[tuple[ChannelId, Rows]]:
+def _survey(
+    records: Records, overfull: NDArray[np.bool_], source: str, detail: list[str]
+) -> list[tuple[ChannelId, Rows]]:
     """Rows of the waveform records by channel, rate and kind of sample.
 
-    Channels that cannot be a trace, and encodings that nothing here reads, go to the detail.
-    Records without samples or a rate (logs, state of health) are no waveform.
+    Records that announce more samples than they can hold, channels that cannot be a trace, and
+    encodings that nothing here reads, go to the detail. Records without samples or a rate (logs,
+    state of health) are no waveform.
     """
     groups: list[tuple[ChannelId, Rows]] = []
     waveform = (records.count > 0) & (records.encoding != 0)
     waveform &= (records.rate > LEAST_HZ) & (records.rate < MOST_HZ)
+    if (waveform & overfull).any():
+        count = int((waveform & overfull).sum())
+        detail.append(f"{source}: {count} records announce more samples than they can hold")
+    waveform &= ~overfull
     for number, codes in enumerate(records.channels):
         rows = np.flatnonzero(waveform & (records.channel == number))
         if not len(rows):
@@ -158,6 +181,22 @@ def _survey(records: Records, source: str, detail: list[str]) -> list[tuple[Chan
                 if len(chosen):
                     groups.append((codes, chosen))
     return groups
+
+
+def _overfull_spans(
+    records: Records, overfull: NDArray[np.bool_], known: Set[ChannelId]
+) -> list[tuple[ChannelId | None, tuple[int, int, int]]]:
+    """Flags where records that announce more samples than they can hold would have stood.
+
+    Of every channel where their own has no other record.
+    """
+    spans: list[tuple[ChannelId | None, tuple[int, int, int]]] = []
+    for row in np.flatnonzero(overfull).tolist():
+        start, rate = int(records.start[row]), float(records.rate[row])
+        stop = start + round(MOST_PER_BYTE * int(records.length[row]) * NS / rate)
+        codes = records.channels[records.channel[row]]
+        spans.append((codes if codes in known else None, (Flag.SALVAGED, start, stop)))
+    return spans
 
 
 def _lost_spans(
