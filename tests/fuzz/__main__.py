@@ -24,7 +24,7 @@ from tests.fuzz.mutate import mutated
 from tests.fuzz.worker import DEADLINE_S, Worker
 
 
-def fuzz(options: argparse.Namespace, out: Console) -> dict[str, Any]:
+def fuzz(files: int, seed: int, processes: int, keep: Path, out: Console) -> dict[str, Any]:
     """All files; what was found, and how long and how large they were."""
     verdicts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
@@ -37,51 +37,47 @@ def fuzz(options: argparse.Namespace, out: Console) -> dict[str, Any]:
         kinds[name.partition(":")[0]] += 1
         if wrong:
             found.append({"number": number, "name": name, "verdict": verdict, "wrong": wrong})
-            options.keep.mkdir(parents=True, exist_ok=True)
-            (options.keep / f"{options.seed}-{number}").write_bytes(
-                mutated(number, options.seed)[1]
-            )
+            keep.mkdir(parents=True, exist_ok=True)
+            (keep / f"{seed}-{number}").write_bytes(mutated(number, seed)[1])
             out.print(f"[red]{verdict}[/] {number} {name}: {wrong.strip().splitlines()[-1]}")
 
     begun = time.monotonic()
-    step = options.processes
-    workers = {k: Worker(k, step, options) for k in range(min(step, options.files))}
+    step = min(processes, files)
+    workers = {k: Worker(k, step, files, seed) for k in range(step)}
     with Progress(
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=out,
     ) as progress:
-        task = progress.add_task("files", total=options.files)
-        while verdicts.total() < options.files:
+        task = progress.add_task("files", total=files)
+        while verdicts.total() < files:
             wait([worker.results for worker in workers.values()], timeout=1.0)
             for k, worker in list(workers.items()):
                 try:
                     for number, name, verdict, seconds, beyond, wrong in worker.told():
                         note(number, name, verdict, wrong)
-                        slowest, largest = (
-                            max(slowest, (seconds, name)),
-                            max(largest, (beyond, name)),
-                        )
+                        slowest = max(slowest, (seconds, name))
+                        largest = max(largest, (beyond, name))
                         cpu += seconds
                 except EOFError:
                     worker.process.join()
                     number = int(worker.at.value)
                     del workers[k]
-                    if number >= options.files:
+                    if number >= files:
                         continue
                     code = worker.process.exitcode
-                    name = mutated(number, options.seed)[0]
+                    name = mutated(number, seed)[0]
                     note(number, name, "hang" if code == -9 else "crash", f"exit code {code}")
-                    if number + step < options.files:
-                        workers[k] = Worker(number + step, step, options)
+                    if number + step < files:
+                        workers[k] = Worker(number + step, step, files, seed)
                     continue
                 if time.monotonic() - worker.began > DEADLINE_S:
                     worker.process.kill()
             progress.update(task, completed=verdicts.total())
     return {
-        "files": options.files,
-        "seed": options.seed,
+        "files": files,
+        "seed": seed,
         "verdicts": dict(verdicts),
         "kinds": dict(kinds),
         "wall_s": round(time.monotonic() - begun, 1),
@@ -101,7 +97,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     out = Console(stderr=options.json)
-    facts = fuzz(options, out)
+    facts = fuzz(options.files, options.seed, options.processes, options.keep, out)
     if options.json:
         print(json.dumps(facts, indent=1))
     else:

@@ -56,7 +56,7 @@ def mutated(number: int, seed: int) -> tuple[str, bytes]:
         names.append(change.__name__.strip("_"))
         changed = change(rng, changed)[:MOST]
     if rng.random() < 0.7:
-        _sign3(changed)
+        sign3(changed)
     return f"{kind}:{name}:{'+'.join(names)}", bytes(changed)
 
 
@@ -71,7 +71,7 @@ def _random(rng: random.Random) -> bytes:
 
 def _fewer(rng: random.Random, body: bytearray) -> bytearray:
     """A few of its records."""
-    starts = _records(body)
+    starts = records_of(body)
     first = rng.randrange(len(starts))
     ends = [*starts, len(body)][first + 1 :]
     return body[starts[first] : rng.choice(ends[:8])]
@@ -134,13 +134,13 @@ def _digits(rng: random.Random, body: bytearray) -> bytearray:
     return body
 
 
-def _records(body: bytes | bytearray) -> list[int]:
+def records_of(body: bytes | bytearray) -> list[int]:
     """Where records begin."""
     return [m.start() for m in re.finditer(rb"[0-9 ]{6}[DRQM] |MS\x03", bytes(body))] or [0]
 
 
 def _shuffle(rng: random.Random, body: bytearray) -> bytearray:
-    starts = _records(body)
+    starts = records_of(body)
     parts = [body[a:b] for a, b in zip(starts, [*starts[1:], len(body)], strict=True)]
     rng.shuffle(parts)
     return bytearray(b"".join(parts))
@@ -148,7 +148,7 @@ def _shuffle(rng: random.Random, body: bytearray) -> bytearray:
 
 def _again(rng: random.Random, body: bytearray) -> bytearray:
     """Some records a second time, up to a file that is full of one."""
-    starts = [*_records(body), len(body)]
+    starts = [*records_of(body), len(body)]
     chosen = rng.randrange(len(starts) - 1)
     part = body[starts[chosen] : starts[chosen + 1]]
     return body + part * rng.choice((1, 1, 2, MOST // max(len(part), 1)))
@@ -156,7 +156,7 @@ def _again(rng: random.Random, body: bytearray) -> bytearray:
 
 def _header2(rng: random.Random, body: bytearray) -> bytearray:
     """Fields of miniSEED 2 headers: codes, time, counts, rates, offsets, blockettes."""
-    starts = _records(body)
+    starts = records_of(body)
     for start in rng.sample(starts, min(len(starts), rng.choice((1, 1, 3, 1000)))):
         at, size = rng.choice(
             (
@@ -177,7 +177,7 @@ def _header2(rng: random.Random, body: bytearray) -> bytearray:
 
 def _chain2(rng: random.Random, body: bytearray) -> bytearray:
     """The blockettes of a record lead anywhere: backwards, around, out of it."""
-    starts = _records(body)
+    starts = records_of(body)
     start = rng.choice(starts)
     at = rng.choice((46, 48 + 2, 56 + 2))
     if start + at + 2 <= len(body):
@@ -188,7 +188,7 @@ def _chain2(rng: random.Random, body: bytearray) -> bytearray:
 
 def _header3(rng: random.Random, body: bytearray) -> bytearray:
     """Fields of miniSEED 3 headers: flags, time, encoding, rate, count, lengths."""
-    starts = _records(body)
+    starts = records_of(body)
     for start in rng.sample(starts, min(len(starts), rng.choice((1, 1, 3, 1000)))):
         at, size = rng.choice(
             (
@@ -206,7 +206,7 @@ def _header3(rng: random.Random, body: bytearray) -> bytearray:
     return body
 
 
-def _sign3(body: bytearray) -> None:
+def sign3(body: bytearray) -> None:
     """Give every miniSEED 3 record the checksum of what it now is: libmseed believes it then."""
     for match in re.finditer(rb"MS\x03", bytes(body)):
         start = match.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import resource
@@ -36,13 +35,13 @@ CONTEXT = multiprocessing.get_context("spawn")
 class Worker:
     """A process that reads every `step`-th file from `first` on; `at` is the one in hand."""
 
-    def __init__(self, first: int, step: int, options: argparse.Namespace) -> None:
+    def __init__(self, first: int, step: int, files: int, seed: int) -> None:
         self.at = CONTEXT.Value("q", first)
         self.began = time.monotonic()
         self.results, theirs = CONTEXT.Pipe(duplex=False)
         self.process = CONTEXT.Process(
             target=work,
-            args=(first, step, options.files, options.seed, self.at, theirs),
+            args=(first, step, files, seed, self.at, theirs),
             daemon=True,
         )
         self.process.start()
