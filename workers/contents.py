@@ -20,6 +20,8 @@ from workers.miniseed.chains import Rows, chain, distinct, inside, snap
 from workers.miniseed.chains import offsets as record_offsets
 from workers.miniseed.records import (
     KINDS,
+    LEAST_HZ,
+    MOST_HZ,
     NS,
     SAMPLE_KINDS,
     ChannelId,
@@ -28,9 +30,6 @@ from workers.miniseed.records import (
 )
 from workers.miniseed.unpack import Samples, unpack
 from workers.waveform import Fragment
-
-LEAST_HZ, MOST_HZ = 1e-4, 1e7
-"""A rate beyond is a damaged header's."""
 
 MOST_PER_BYTE = 7 / 4
 """Samples of a record's byte: Steim 2, seven in a word, packs them closest. A header that announces

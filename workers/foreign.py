@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.miniseed.records import NS, ChannelId
+from workers.miniseed.records import LEAST_HZ, MOST_HZ, NS, ChannelId
 
 if TYPE_CHECKING:
     from obspy import Stream
@@ -31,6 +31,10 @@ FORMATS = (
 """What is read. Not: PICKLE (even recognising one runs the code in it); CSS, NNSA_KB_CORE and Q,
 which open whatever other files they name; GSE1, GSE2 and GCF, whose C code crashes on damaged files
 (tests/fuzz); MSEED, which has been tried by then; formats that no continuous data come in."""
+
+
+FARTHEST_NS = 2**62
+"""From the epoch: 146 years. A time beyond is a damaged header's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ def _traces(stream: Stream) -> list[ForeignTrace]:
         stats = trace.stats
         if not len(trace.data) or not stats.sampling_rate > 0 or trace.data.dtype.kind not in "iuf":
             continue
+        if not (LEAST_HZ < stats.sampling_rate < MOST_HZ and abs(stats.starttime.ns) < FARTHEST_NS):
+            raise ValueError(f"{stats.sampling_rate} Hz from {stats.starttime.ns} ns on: damaged")
         codes = ChannelId(
             *(
                 code.strip(" \x00")

@@ -18,6 +18,9 @@ KINDS = {"i": (1, 3, 10, 11, 16, 30, 32), "f": (4, 12, 13, 14), "d": (5,)}
 SAMPLE_KINDS = {encoding: kind for kind, encodings in KINDS.items() for encoding in encodings}
 
 
+LEAST_HZ, MOST_HZ = 1e-4, 1e7
+"""A rate beyond is a damaged header's."""
+
 COLUMNS = {
     "at": np.int64,
     "length": np.int32,
