@@ -6,6 +6,9 @@ with one threshold a phase, `picks_default()` those that each candidate's weight
 
 The ledger is read where it lies, a month a file; for a month that has no summary of all its commits
 one is made in a temporary folder. Beside that, memory is the names of the committed files.
+
+SQL may come from anyone: it is a SELECT or refused, it reads below `picks/` and `ledger/` of this
+catalogue and nowhere else, it sees no variable of Python, and none of that can be set back.
 """
 
 from __future__ import annotations
@@ -69,10 +72,14 @@ class Coverage:
         self.connection.execute("SET TimeZone = 'UTC'")
         if not isinstance(self.store, LocalStore):
             self.connection.register_filesystem(self.store.filesystem())
-        self._create_ledger_views()
+        self._create_views()
+        self._lock()
 
     def sql(self, query: str) -> pa.Table:
-        """Run a query over the views. Raises duckdb.Error as DuckDB words it."""
+        """Run one SELECT over the views. Raises Refusal, and duckdb.Error as DuckDB words it."""
+        kinds = [statement.type for statement in self.connection.extract_statements(query)]
+        if kinds != [duckdb.StatementType.SELECT]:
+            raise Refusal(f"SQL {query!r}: one SELECT is run, and nothing that writes or sets")
         relation = self.connection.sql(query)
         if relation is None:
             raise Refusal(f"SQL {query!r}: it gives no rows; write a SELECT")
@@ -84,7 +91,22 @@ class Coverage:
             names.append(name)
         return rows.rename_columns(names)
 
-    def _create_ledger_views(self) -> None:
+    def _lock(self) -> None:
+        """From here on, what is read is the catalogue's, for good."""
+        below = self.store.url_of("").rstrip("/")
+        folders = [f"{below}/picks/", f"{below}/ledger/", f"{self._scratch}/"]
+        # a path is looked at as it is asked for, and again when it is opened
+        readable = sorted({*folders, *map(_escape, folders)})
+        for setting in (
+            f"temp_directory = {_literal(str(self._scratch / 'spilt'))}",
+            f"allowed_directories = [{', '.join(map(_literal, readable))}]",
+            "python_enable_replacements = false",
+            "enable_external_access = false",
+            "lock_configuration = true",
+        ):
+            self.connection.execute(f"SET {setting}")
+
+    def _create_views(self) -> None:
         self.connection.execute(f"CREATE VIEW _ledger AS {self._ledger_query()}")
         columns = ", ".join(f'"{name}"' for name in COVERAGE_SCHEMA.names)
         self.connection.execute(
@@ -122,8 +144,8 @@ class Coverage:
 class Catalog(Coverage):
     """A whole catalogue: the view `picks` and its macros beside those of `Coverage`."""
 
-    def __init__(self, url: str, options: S3Options | None = None) -> None:
-        super().__init__(url, options)
+    def _create_views(self) -> None:
+        super()._create_views()
         self.connection.execute(f"CREATE VIEW picks AS {self._picks_query()}")
         self.connection.execute(_MACROS)
 

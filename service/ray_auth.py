@@ -20,8 +20,12 @@ MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PAT
 
 @contextmanager
 def private_token() -> Iterator[None]:
-    """A token in the environment for as long as this lasts, unless the user chose a mode."""
-    if MODE in os.environ or TOKEN in os.environ:
+    """A token in the environment for as long as this lasts, unless the user chose otherwise.
+
+    Mode `token` with none to be found is no choice of one: the container image says it.
+    """
+    mode = os.environ.get(MODE)
+    if TOKEN in os.environ or (mode is not None and (mode != "token" or _users_token())):
         yield
         return
     os.environ[MODE], os.environ[TOKEN] = "token", _token()
@@ -29,18 +33,23 @@ def private_token() -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[MODE], os.environ[TOKEN]
+        del os.environ[TOKEN]
+        if mode is None:
+            del os.environ[MODE]
         _reread()
 
 
 def adopt_token() -> None:
     """Use the user's token for a cluster, where there is one and no mode was chosen."""
-    kept = Path("~/.ray/auth_token").expanduser()
-    if MODE not in os.environ and (
-        TOKEN in os.environ or TOKEN_PATH in os.environ or kept.is_file()
-    ):
+    if MODE not in os.environ and _users_token():
         os.environ[MODE] = "token"
         _reread()
+
+
+def _users_token() -> bool:
+    """Whether the user has a token where Ray looks for it."""
+    kept = Path("~/.ray/auth_token").expanduser()
+    return TOKEN in os.environ or TOKEN_PATH in os.environ or kept.is_file()
 
 
 def _reread() -> None:

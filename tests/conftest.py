@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,13 @@ class S3Bucket:
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a moto_server of our own, ended with the session."""
+    with moto_server(tmp_path_factory.mktemp("moto") / "log") as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def moto_server(log_path: Path) -> Iterator[str]:
+    """URL of a fresh moto_server on loopback, which logs every request."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -43,7 +51,6 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "from moto.server import main; main()",
         *("-H", "127.0.0.1", "-p", str(port)),
     ]
-    log_path = tmp_path_factory.mktemp("moto") / "log"
     with log_path.open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
         try:

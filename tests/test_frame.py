@@ -8,8 +8,10 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -25,6 +27,7 @@ TOP_LEVEL = {
     "LICENSE",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "Makefile",
     "constraints.txt",
 }
@@ -112,6 +115,56 @@ def test_one_version_everywhere():
         tags = re.findall(r"tidepick(?::|:\$\{TIDEPICK_TAG:-)([\d.]+)-", (ROOT / file).read_text())
         assert set(tags) == {version}, file
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def _yaml(file: str) -> dict[str, Any]:
+    document = yaml.safe_load((ROOT / file).read_text())
+    assert isinstance(document, dict)
+    return document
+
+
+def test_containers_have_the_least_rights():
+    """Of every service of ours; and nothing of any service is open to other machines."""
+    compose = _yaml("docker/docker-compose.yml")
+    ours = [s for s in compose["services"].values() if s["image"].startswith("tidepick:")]
+    assert len(ours) == 3
+    for service in ours:
+        environment = service["environment"]
+        assert environment["RAY_AUTH_MODE"] == "token"
+        assert environment["RAY_AUTH_TOKEN_PATH"] == "/run/secrets/ray_token"
+        assert "RAY_AUTH_TOKEN" not in environment
+        assert service["secrets"] == ["ray_token"]
+        assert service["read_only"] and service["cap_drop"] == ["ALL"]
+    for service in compose["services"].values():
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        assert not {"privileged", "network_mode", "pid", "user"} & set(service)
+    assert compose["secrets"] == {"ray_token": {"file": "./ray-token"}}
+    ignored = (ROOT / "docker/.gitignore").read_text().split()
+    assert {".env", "ray-token"} <= set(ignored)
+
+
+def test_the_image_runs_as_nobody_in_particular_and_asks_for_a_token():
+    lines = (ROOT / "docker/Dockerfile").read_text().splitlines()
+    final = lines[lines.index(next(line for line in lines if line.endswith(" AS cpu"))) :]
+    assert "USER 1000:1000" in final and not any(line.startswith("USER root") for line in final)
+    text = "\n".join(final)
+    assert "RAY_AUTH_MODE=token" in text and "RAY_USAGE_STATS_ENABLED=0" in text
+    assert not re.search(r"RAY_AUTH_TOKEN|SECRET|ACCESS_KEY", "\n".join(lines))
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in allowed and "!docker" not in allowed
+
+
+def test_a_cluster_on_aws_asks_for_a_token_and_keeps_its_dashboard_to_itself():
+    cluster = _yaml("infra/ray-aws.yaml")
+    assert "--env RAY_AUTH_MODE=token" in cluster["docker"]["run_options"]
+    assert cluster["file_mounts"] == {"/home/tidepick/.ray/auth_token": "~/.ray/auth_token"}
+    (head,) = [c for c in cluster["head_start_ray_commands"] if "ray start" in c]
+    assert "--dashboard-host=127.0.0.1" in head
+    for command in [head, *cluster["worker_start_ray_commands"][1:]]:
+        assert "--disable-usage-stats" in command
+    profile = cluster["available_node_types"]["gpu_worker"]["node_config"]["IamInstanceProfile"]
+    assert profile == {"Name": "tidepick-worker"}
 
 
 def _broken_contracts(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Formats other than miniSEED, through obspy: SAC, GSE2, SEG-Y and whatever else it reads.
+"""Formats other than miniSEED, through obspy: SAC, GSE2, SEG-Y and a few more.
 
 Some of its readers are C that crashes on damaged files, so all but those that are plain numpy run
 in a process of their own, with bounded memory and time, and no environment but what it needs.
@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import warnings
-from collections.abc import Container
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,13 @@ if TYPE_CHECKING:
 PLAIN = ("SAC",)
 """Formats read in this process: plain numpy, and a second saved for each object."""
 
-REFUSED = ("PICKLE",)
-"""Reading (even recognising) a pickle runs the code in it."""
+FORMATS = (
+    *("SAC", "SEGY", "SEISAN", "WIN", "REFTEK130", "SEG2", "KNET", "Y", "AH"),
+    *("GSE1", "GSE2", "GCF", "SLIST", "TSPAIR"),
+)
+"""What is read. Not: PICKLE (even recognising one runs the code in it); CSS, NNSA_KB_CORE and Q,
+which open whatever other files they name; MSEED, which has been tried by then; formats that no
+continuous data come in."""
 
 DENSEST = 2
 """Samples a byte that any format packs, GSE2's compression included. A header that claims more is
@@ -65,7 +70,7 @@ class ForeignTrace:
 
 def read_foreign(body: bytes) -> tuple[list[ForeignTrace], list[str]]:
     """Traces of an object, none where no format reads it, and what obspy says, in words."""
-    traces, said = _read(body, only=PLAIN)
+    traces, said = read_here(body, PLAIN)
     return (traces, said) if traces or said else _read_apart(body)
 
 
@@ -117,15 +122,14 @@ def _unpacked(packed: bytes) -> tuple[list[ForeignTrace], list[str]]:
     return traces, said
 
 
-def _read(body: bytes, only: Container[str] | None = None) -> tuple[list[ForeignTrace], list[str]]:
-    """As `read_foreign`, in this process. only: these formats, None for all but REFUSED."""
+def read_here(body: bytes, only: Sequence[str] = FORMATS) -> tuple[list[ForeignTrace], list[str]]:
+    """As `read_foreign`, in this process. only: these of FORMATS."""
     # Here, for most archives hold nothing but miniSEED.
     from obspy.core.util.base import ENTRY_POINTS, buffered_load_entry_point
 
     said: list[str] = []
-    for name, point in ENTRY_POINTS["waveform"].items():
-        if name in REFUSED or (only is not None and name not in only):
-            continue
+    for name in only:
+        point = ENTRY_POINTS["waveform"][name]
         plugin = f"obspy.plugin.waveform.{point.name}"
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -194,7 +198,7 @@ def main() -> None:
     body = sys.stdin.buffer.read()
     out = os.dup(1)
     os.dup2(2, 1)  # what readers print is no part of the answer
-    packed = _packed(*_read(body))
+    packed = _packed(*read_here(body))
     with os.fdopen(out, "wb") as answer:
         answer.write(packed)
 

@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -236,9 +236,12 @@ class Drifting(Design):
         return result
 
 
-@cache
+@lru_cache(maxsize=8)
 def design_of(rate: float, grid: int) -> Design:
-    """The filter for data at `rate` Hz. A constant comes through as itself."""
+    """The filter for data at `rate` Hz. A constant comes through as itself.
+
+    Few are kept: one takes up to 16 MB, and damaged headers give as many rates as there are.
+    """
     exact = Fraction(rate).limit_denominator(10**6)
     ratio = (exact if float(exact) == rate else Fraction(rate)) / grid
     if ratio.denominator == 1:

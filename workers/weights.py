@@ -32,6 +32,17 @@ from workers.waveform import ALIASES, NS, TILTED
 BLINDED = 1500
 """Samples that windows share: blinding more than these leaves holes in the curve."""
 
+MOST_BYTES = 300_000_000
+"""Of a weight file, unpacked: the widest network takes 275 MB."""
+
+MOST_JSON = 1_000_000
+"""Bytes of the json beside it."""
+
+WIDEST = 16
+"""Filter factor; `jma_wc` has 2. Cost and size grow with its square."""
+
+FASTEST_HZ = 1000
+
 BUILTIN = Path(__file__).parent / "builtin"
 
 _ARCHITECTURE = {"in_channels", "classes", "filter_factor"}
@@ -157,9 +168,12 @@ def load(path: Path, source: str | None = None) -> Weights:
             f"weights {source!r}: no {sidecar.name} beside it; SeisBench's json names the phases, "
             "norm and component order (model.save(path) writes both)"
         )
+    for file, most in ((path, MOST_BYTES), (sidecar, MOST_JSON)):
+        if file.stat().st_size > most:
+            raise WeightsError(f"weights {source!r}: {file.name} has more than {most:,} bytes")
     try:
         metadata = json.loads(sidecar.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"weights json {sidecar}: not JSON: {error}") from error
     return from_bytes(path.read_bytes(), metadata, source)
 
@@ -223,8 +237,11 @@ def _preparation(arguments: Mapping[str, Any], source: str) -> Preparation:
     if norm not in ("std", "peak"):
         raise refuse("norm", "std or peak")
     rate = arguments.get("sampling_rate") or 100
-    if rate != int(rate) or rate <= 0 or NS % int(rate):
-        raise refuse("sampling_rate", "a whole number of Hz that divides a second into whole ns")
+    if rate != int(rate) or not 0 < rate <= FASTEST_HZ or NS % int(rate):
+        raise refuse(
+            "sampling_rate",
+            f"a whole number of Hz, {FASTEST_HZ} at most, that divides a second into whole ns",
+        )
     filter_args = arguments.get("filter_args")
     filter_kwargs = arguments.get("filter_kwargs")
     for name, value, kind in (
@@ -254,13 +271,19 @@ def _filter_factor(tensors: Mapping[str, Tensor], arguments: Mapping[str, Any], 
             f"with {next(iter(tensors), 'nothing')!r})"
         )
     factor = first.shape[0] // ROOT
+    if not 1 <= factor <= WIDEST:
+        raise WeightsError(
+            f"weights {source!r}: inc.weight has {first.shape[0]} filters; {ROOT} to "
+            f"{WIDEST * ROOT} are run"
+        )
     said = arguments.get("filter_factor", factor)
     if said != factor:
         raise WeightsError(
             f"weights {source!r}: model_args.filter_factor is {said}, the tensors say {factor}"
         )
     phases = len("".join(arguments.get("phases") or "NPS"))
-    wanted = PhaseNet(phases, 3, factor).state_dict()
+    with torch.device("meta"):  # shapes, without memory
+        wanted = PhaseNet(phases, 3, factor).state_dict()
     for key in sorted(wanted.keys() ^ tensors.keys()):
         word = "lacks" if key in wanted else "has an unknown"
         raise WeightsError(f"weights {source!r}: not a PhaseNet state dict: {word} {key!r}")
@@ -306,27 +329,42 @@ def _blinding(value: Any, source: str) -> tuple[int, int]:
 
 
 def _tensors(body: bytes, source: str) -> dict[str, Tensor]:
-    """The state dict; a file that could run code when read is refused."""
+    """The state dict; a file that could run code when read is refused, and one that swells."""
     if body[8:9] == b"{":
         try:
             return safetensors.torch.load(body)
         except safetensors.SafetensorError as error:
             raise WeightsError(f"weights {source!r}: broken safetensors file: {error}") from error
     try:
+        unpacked = _unpacked(body)
         with warnings.catch_warnings():  # of a pickle's protocol: it is refused, in one line
             warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            if unpacked <= MOST_BYTES:
+                loaded = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except (  # all that a garbled archive or pickle has been seen to raise
         *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError),
         *(LookupError, AttributeError, struct.error, zipfile.BadZipFile),
+        *(MemoryError, RecursionError, OverflowError),
     ) as error:
         raise WeightsError(
             f"weights {source!r}: not a plain state dict (pickled modules are refused because "
             "they can run code); save model.state_dict() or use safetensors"
         ) from error
+    if unpacked > MOST_BYTES:
+        raise WeightsError(
+            f"weights {source!r}: {unpacked:,} bytes, at most {MOST_BYTES:,} are read"
+        )
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"weights {source!r}: not a state dict; save model.state_dict()")
     return dict(loaded)
+
+
+def _unpacked(body: bytes) -> int:
+    """Bytes of a weight file, those of a zip (which `torch.save` writes) when it is unpacked."""
+    if not zipfile.is_zipfile(io.BytesIO(body)):
+        return len(body)
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return sum(part.file_size for part in archive.infolist())
 
 
 def _seisbench_file(name: str) -> Path:

@@ -24,8 +24,7 @@ from tests.workers.test_decode import ORIGIN, STEP, Z, miniseed, noise
 from workers.archives.objects import Candidate, Objects
 from workers.contents import select, unpack_selected
 from workers.decode import ALWAYS, BadFormat, Contents, Decoded, decode, extents, look_into
-from workers.foreign import PLAIN
-from workers.foreign import _read as read_foreign_here
+from workers.foreign import PLAIN, read_here
 from workers.miniseed import scanning
 from workers.miniseed.body import Held
 from workers.miniseed.records import COLUMNS, ChannelId, Records
@@ -828,7 +827,7 @@ def samples_in(body: bytes) -> int:
 @given(st.integers(0, 2**32), st.integers(1, 20))
 def test_garbage_in_sac_is_bounded(seed: int, flips: int) -> None:
     body = bytearray(garbled("SAC", seed, flips))
-    said = read_foreign_here(bytes(body), only=PLAIN)
+    said = read_here(bytes(body), PLAIN)
     assert sum(len(trace.samples) for trace in said[0]) <= 2 * 3000
 
 

@@ -3,6 +3,9 @@
 import io
 import json
 import pickle
+import resource
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from catalog.schema import PHASES
 from workers.engines import open_engine
 from workers.phasenet import WINDOW
 from workers.recipe import Recipe
-from workers.weights import Weights, WeightsError, load, resolve
+from workers.weights import Weights, WeightsError, from_bytes, load, resolve
 
 KINDS: list[dict[str, Any]] = [
     {"phases": "NPS", "norm": "std", "component_order": "ENZ"},
@@ -90,8 +93,20 @@ def test_the_same_bytes_are_the_same_identity_and_other_json_is_another(tmp_path
 
 
 class Bomb:
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (exec, ("raise SystemExit('a pickle ran code')",))
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return (Path.touch, (self.path,))
+
+
+class Room:
+    """A terabyte and more, of a type that torch allows in a state dict."""
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return (bytearray, (2**60,))
 
 
 def pickled_module() -> bytes:
@@ -112,11 +127,11 @@ def another_architecture() -> bytes:
         (b"", "state dict"),
         (b"<html>not found</html>", "state dict"),
         (b"\x10\0\0\0\0\0\0\0{garbage garbage", "safetensors"),
-        (pickle.dumps(Bomb()), "pickled modules are refused"),
+        (pickle.dumps(Room(), 2), "plain state dict"),
         (pickled_module(), "pickled modules are refused"),
         (another_architecture(), "not a PhaseNet"),
     ],
-    ids=["empty", "html", "broken", "bomb", "module", "architecture"],
+    ids=["empty", "html", "broken", "room", "module", "architecture"],
 )
 def test_other_files_are_refused_by_name(tmp_path: Path, body: bytes, words: str) -> None:
     path = tmp_path / "model.pt"
@@ -127,6 +142,81 @@ def test_other_files_are_refused_by_name(tmp_path: Path, body: bytes, words: str
     assert str(path) in str(refusal.value)
 
 
+@pytest.mark.parametrize("wrapped", ["pickle", "torch", "torch, old"])
+def test_a_pickle_runs_no_code(tmp_path: Path, wrapped: str) -> None:
+    made = tmp_path / "made"
+    sink = io.BytesIO()
+    if wrapped == "pickle":
+        pickle.dump(Bomb(made), sink)
+    else:
+        zipped = wrapped == "torch"
+        torch.save({"inc.weight": Bomb(made)}, sink, _use_new_zipfile_serialization=zipped)
+    pickle.loads(pickle.dumps(Bomb(made)))
+    assert made.exists(), "the bomb works"
+    made.unlink()
+    with pytest.raises(WeightsError, match="pickled modules are refused"):
+        from_bytes(sink.getvalue(), {}, "bomb")
+    assert not made.exists()
+
+
+def safetensors_of(header: object, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def inc(shape: list[int], size: int = 0) -> dict[str, Any]:
+    return {"inc.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}
+
+
+def swelling() -> bytes:
+    """Half a megabyte of zip that unpacks to half a gigabyte."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data/0", bytes(2**29))
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (struct.pack("<Q", 2**62) + b"{}", "header too large"),
+        (safetensors_of(inc([2**38], 2**40)), "not fully covered"),
+        (safetensors_of(inc([2**63, 2])), "overflow"),
+        (safetensors_of(inc([2**40, 0, 3])), "filters; 8 to 128"),
+        (safetensors_of(inc([8 * 900, 3, 7], 604_800), bytes(604_800)), "filters; 8 to 128"),
+        (safetensors_of(b'{"a":' + b"[" * 100_000), "broken safetensors"),
+        (swelling(), "536,870,912 bytes"),
+    ],
+    ids=["header", "data", "shape", "nothing", "wide", "deep", "zip"],
+)
+def test_what_a_header_claims_is_not_allocated(body: bytes, words: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, before[1]))
+    try:
+        with pytest.raises(WeightsError, match=words):
+            from_bytes(body, {"model_args": {"phases": "NPS"}}, "weights")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"model_args": {"phases": "' + "N" * 2**20])
+def test_a_json_without_end_is_refused(tmp_path: Path, text: str) -> None:
+    path, _ = save(tmp_path, KINDS[0])
+    path.with_name("model.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"model\.json"):
+        load(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    _, model = save(tmp_path, KINDS[0])
+    tensors = {k: v.clone() for k, v in model.state_dict().items()}
+    tensors["out.weight"][0, 0, 0] = value
+    with pytest.raises(WeightsError, match=r"out\.weight holds NaN or Inf"):
+        from_bytes(safetensors.torch.save(tensors), {"model_args": KINDS[0]}, "weights")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -134,6 +224,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, body: bytes, words: str
         ({"component_order": "ZNEH"}, "component_order"),
         ({"phases": "N"}, "phases"),
         ({"sampling_rate": 99.5}, "sampling_rate"),
+        ({"sampling_rate": 10**9}, "sampling_rate"),
         ({"in_samples": 6000}, "in_samples"),
         ({"filter_factor": 2}, "filter_factor"),
         ({"phases": "PS"}, "out.weight"),

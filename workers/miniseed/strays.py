@@ -117,7 +117,7 @@ def holes(records: Records, good: Rows, rows: Rows) -> tuple[NDArray[np.int64], 
     return low, np.maximum(low, high)
 
 
-def room(records: Records, rows: Rows) -> NDArray[np.int64]:
+def room(records: Records, rows: Rows | slice) -> NDArray[np.int64]:
     """Samples that each record has room for, whatever its header says: seven a word of Steim 2."""
     return records.length[rows].astype(np.int64) * 7 // 4
 

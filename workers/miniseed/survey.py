@@ -48,12 +48,23 @@ def survey(records: Records, source: str) -> Survey:
     """`source` names the object in the detail.
 
     Left out with a word: channels without a component, encodings that nothing here reads. Records
-    without samples or a rate (logs, state of health) are no waveform.
+    without samples or a rate (logs, state of health) are no waveform; an absurd rate is none.
     """
     found = Survey(records, [], [], [], [])
-    records = replace(records, rate=snapped(records.rate))
+    rate = (
+        records.rate if sane(records.rate).all() else np.where(sane(records.rate), records.rate, 0)
+    )
+    records = replace(records, rate=snapped(rate))
     holds = (records.count > 0) & (records.encoding != 0)
     readable = holds & _READ[records.encoding] & possible(records)
+    most = room(records, slice(None))
+    overfull = records.count > most
+    if overfull.any():  # damaged, or meant to exhaust memory
+        readable &= ~overfull
+        found.detail.append(
+            f"{source}: {int(overfull.sum())} records announce more samples than they can hold"
+        )
+        records = replace(records, count=np.minimum(records.count, most).astype(np.int32))
     channels = list(_by_channel(records))
     rate = records.rate.copy()
     for rows in channels:
