@@ -115,7 +115,11 @@ def run(
     touched: list[Span] = []
     runs_on: Counter[str] = Counter()
     try:
-        with _interruptible(), ray_cluster(prepared.campaign.compute, address) as machine:
+        with (
+            _interruptible(),
+            ray_cluster(prepared.campaign.compute, address) as machine,
+            _interruptible(),  # again: Ray has its own handler of SIGTERM, which aborts the process
+        ):
             write_run_record(store, assignment.run, invocation, "start", _facts(prepared, machine))
             many = len(assignment.candidates)
             unit = "station-days" if many == 1 else f"station-days x {many} candidates"
@@ -255,8 +259,8 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler in before.items():  # None: it was not set by Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _facts(prepared: Prepared, machine: Mapping[str, Any]) -> dict[str, Any]:

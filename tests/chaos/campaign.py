@@ -95,7 +95,7 @@ def run_seed(
         known = environment(door.url)
         with ray_nodes(known) as (nodes, ours), Reader(url, known, read_every_s) as reader:
             user = User(campaign, nodes.address, ours)
-            monkey = Monkey(seed, actions, nodes, door, user)
+            monkey = Monkey(seed, actions, nodes, door, user, folder / "monkey.log")
             try:
                 _attack(user, monkey, say)
             finally:
@@ -126,6 +126,7 @@ def _attack(user: User, monkey: Monkey, say: Callable[[str], None]) -> None:
     next_deed = quiet_since + monkey.pause_s()
     while True:
         user.look()
+        monkey.follow_up()
         if not user.drivers:
             if user.complete or user.invocations >= INVOCATIONS:
                 return

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 
 from tests.chaos.endpoints import Door
@@ -32,13 +35,14 @@ WEIGHTS = {
 class Monkey:
     """done: what it did, and how often. It acts until `actions` have hit something."""
 
-    def __init__(self, seed: int, actions: int, nodes: Nodes, door: Door, user: User) -> None:
+    def __init__(
+        self, seed: int, actions: int, nodes: Nodes, door: Door, user: User, log: Path
+    ) -> None:
         self.done: Counter[str] = Counter()
         self.left = actions
         self._rng = random.Random(f"monkey {seed}")
-        self._nodes, self._door, self._user = nodes, door, user
-        self._later: list[threading.Timer] = []
-        self._coming = 0.0
+        self._nodes, self._door, self._user, self._log = nodes, door, user, log
+        self._later: list[tuple[float, Callable[[], object]]] = []
 
     def pause_s(self) -> float:
         """Until it acts again."""
@@ -49,11 +53,22 @@ class Monkey:
         if self._act(deed):
             self.done[deed] += 1
             self.left -= 1
+            with self._log.open("a") as log:
+                print(f"{datetime.now():%H:%M:%S} {deed}, run {self._user.invocations}", file=log)
+
+    def follow_up(self) -> None:
+        """End what it has begun and what is over: the frozen thaw, a node comes for a lost one."""
+        now = time.monotonic()
+        due = [act for when, act in self._later if when <= now]
+        self._later = [(when, act) for when, act in self._later if when > now]
+        for act in due:
+            act()
 
     def rest(self) -> None:
-        """Wait for what it has begun to be over: what was frozen thaws."""
-        for timer in self._later:
-            timer.join()
+        """End all that it has begun."""
+        while self._later:
+            self.follow_up()
+            time.sleep(0.1)
 
     def _act(self, deed: str) -> bool:
         rng, user = self._rng, self._user
@@ -93,11 +108,8 @@ class Monkey:
         _signal(pid, signal.SIGSTOP)
         self._after(seconds, lambda: _signal(pid, signal.SIGCONT))
 
-    def _after(self, seconds: float, act: object) -> None:
-        assert callable(act)
-        timer = threading.Timer(seconds, act)
-        self._later.append(timer)
-        timer.start()
+    def _after(self, seconds: float, act: Callable[[], object]) -> None:
+        self._later.append((time.monotonic() + seconds, act))
 
 
 def _some(rng: random.Random, things: list[_T]) -> list[_T]:

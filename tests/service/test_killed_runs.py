@@ -119,12 +119,13 @@ def test_a_killed_driver(
     assert week.rows() == undisturbed_week.rows()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_driver_says_how_to_go_on(
-    week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
+    number: int, week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
 ) -> None:
     first = drive(week)
     soon(lambda: begun(week, first))
-    first.send(signal.SIGINT)
+    first.send(number)
     assert first.end() == 130
     message = first.err.read_text()
     assert "tidepick: interrupted; run the same command to go on" in message
