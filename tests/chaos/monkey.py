@@ -46,7 +46,7 @@ class Monkey:
 
     def pause_s(self) -> float:
         """Until it acts again."""
-        return self._rng.expovariate(1 / 3.0)
+        return self._rng.expovariate(1 / 5.0)
 
     def act(self) -> None:
         deed = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
