@@ -10,7 +10,7 @@ import signal
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -90,6 +90,21 @@ class Interrupted(Exception):
     """The user or the scheduler asked the driver to stop."""
 
 
+class Stop:
+    """A signal handler that takes note, and raises Interrupted when it is called again.
+
+    What a handler raises inside Ray's compiled code comes out of it as a SystemError.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise Interrupted
+        self.asked = True
+
+
 def run(
     prepared: Prepared,
     console: Console,
@@ -114,11 +129,12 @@ def run(
     state = "incomplete"
     touched: list[Span] = []
     runs_on: Counter[str] = Counter()
+    stop = Stop()
     try:
         with (
-            _interruptible(),
+            _signals(_interrupt),
             ray_cluster(prepared.campaign.compute, address) as machine,
-            _interruptible(),  # again: Ray has its own handler of SIGTERM, which aborts the process
+            _signals(stop),  # anew: Ray's own handler of SIGTERM aborts the process
         ):
             write_run_record(store, assignment.run, invocation, "start", _facts(prepared, machine))
             many = len(assignment.candidates)
@@ -128,7 +144,7 @@ def run(
                     "picking", total=planned, completed=summary.already, picks=0, fresh=0, unit=unit
                 )
                 works = outstanding(*asked, _noting(due, touched), retry)
-                for work, report, failure in _reports(prepared, works):
+                for work, report, failure in _reports(prepared, works, stop):
                     size = len(work.shard.station_days) * len(work.candidates)
                     summary.done += size
                     if failure:
@@ -174,9 +190,12 @@ def _conclude(summary: Summary, census: Mapping[Span, Census], state: str) -> No
 
 
 def _reports(
-    prepared: Prepared, works: Iterator[Work]
+    prepared: Prepared, works: Iterator[Work], stop: Stop
 ) -> Iterator[tuple[Work, Report | None, str]]:
-    """Every work once it is over: with its report, or with why it was given up."""
+    """Every work once it is over: with its report, or with why it was given up.
+
+    Raises Interrupted when asked to stop.
+    """
     import ray
     from ray.exceptions import ActorDiedError, RayError
 
@@ -204,6 +223,8 @@ def _reports(
     flying: dict[Any, tuple[Any, Work]] = {}
     waiting = following()
     while waiting or flying:
+        if stop.asked:
+            raise Interrupted
         while waiting and idle:
             actor = idle.popleft()
             attempts[waiting] += 1
@@ -248,19 +269,19 @@ def _reason(error: BaseException) -> str:
     return f"{type(cause).__name__}: {text[-1] if text else ''}"[:500]
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted
+
+
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
     """SIGINT and SIGTERM end the run cleanly, as Interrupted."""
-
-    def stop(number: int, frame: object) -> None:
-        raise Interrupted
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():  # None: it was not set by Python
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, former in before.items():  # None: it was not set by Python
+            signal.signal(number, signal.SIG_DFL if former is None else former)
 
 
 def _facts(prepared: Prepared, machine: Mapping[str, Any]) -> dict[str, Any]:
