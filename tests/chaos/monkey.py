@@ -31,6 +31,9 @@ WEIGHTS = {
     "endpoint frozen": 2,
 }
 
+IDLE = 0.7
+"""The share of moments that it lets pass while no actor is at work: starting takes its time."""
+
 
 class Monkey:
     """done: what it did, and how often. It acts until `actions` have hit something."""
@@ -46,9 +49,11 @@ class Monkey:
 
     def pause_s(self) -> float:
         """Until it acts again."""
-        return self._rng.expovariate(1 / 5.0)
+        return self._rng.expovariate(1 / 6.0)
 
     def act(self) -> None:
+        if not self._nodes.actors() and self._rng.random() < IDLE:
+            return
         deed = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         if self._act(deed):
             self.done[deed] += 1

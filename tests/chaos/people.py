@@ -107,6 +107,7 @@ class Reader:
         self.wrong: list[str] = []
         self._catalog, self._environment, self._pause_s = catalog, environment, pause_s
         self._over = threading.Event()
+        self._asking: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._read)
 
     def __enter__(self) -> Reader:
@@ -115,6 +116,8 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        if self._asking is not None:
+            self._asking.kill()  # what it would have said is not waited for
         self._thread.join()
 
     def _read(self) -> None:
@@ -124,28 +127,28 @@ class Reader:
                 self._ask("status")
 
     def _ask(self, what: str, *arguments: str) -> None:
-        try:
-            done = subprocess.run(
-                command(what, self._catalog, *arguments),
-                cwd=ROOT,
-                env=self._environment,
-                capture_output=True,
-                text=True,
-                timeout=900,
-            )
-        except subprocess.TimeoutExpired:
-            self.wrong.append(f"{what}: no answer in 900 s")
+        self._asking = subprocess.Popen(
+            command(what, self._catalog, *arguments),
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        out, err = self._asking.communicate()
+        code = self._asking.returncode
+        if self._over.is_set():
             return
-        if done.returncode == REFUSED and not done.stderr:
+        if code == REFUSED and not err:
             self.seen[f"{what}: told why it cannot"] += 1
-            if "no catalogue there" not in done.stdout:
-                self.seen[json.loads(done.stdout)["error"][:200]] += 1
-        elif "Traceback" in done.stderr or done.returncode not in (COMPLETE, INCOMPLETE):
-            self.wrong.append(f"{what} ended {done.returncode}: {done.stderr[-2000:]}")
+            if "no catalogue there" not in out:
+                self.seen[json.loads(out)["error"][:200]] += 1
+        elif "Traceback" in err or code not in (COMPLETE, INCOMPLETE):
+            self.wrong.append(f"{what} ended {code}: {err[-2000:]}")
         else:
             self.seen[f"{what}: answered"] += 1
             if what == "query":
-                (row,) = json.loads(done.stdout)
+                (row,) = json.loads(out)
                 whole = row["picks"] == row["peaks"] == row["promised"]
                 if not whole or row["covered"] != row["cells"]:
                     self.wrong.append(f"query saw {row}")
