@@ -43,6 +43,10 @@ from workers.picker import Report, Work, quarantine
 IN_FLIGHT = 2
 """Shards an actor has at a time: one at work, one waiting, so that it never idles."""
 
+STARTS = 3
+"""Starts of a worker that may fail in a row, for a store that is out of sorts; then no more are
+tried, and the run goes on with the workers that it has."""
+
 RETRIES_WAITING = 1000
 """So many shards to be tried again wait for the end, by when what hinders them may have passed."""
 
@@ -221,6 +225,7 @@ def _reports(
     idle: deque[Any] = deque()  # an actor stands here once for each shard that it may still take
     attempts: Counter[Work] = Counter()  # of those that are not over
     flying: dict[Any, tuple[Any, Work]] = {}
+    misses = 0  # starts that failed, in a row
     waiting = following()
     while waiting or flying:
         if stop.asked:
@@ -238,8 +243,14 @@ def _reports(
                 try:
                     ray.get(reference)
                 except RayError as error:
-                    raise WorkersLost(f"a worker could not start: {_reason(error)}") from error
-                idle.extend([actor] * IN_FLIGHT)
+                    misses += 1
+                    if misses < STARTS:
+                        hire()
+                    elif not (idle or flying or starting):
+                        raise WorkersLost(f"no worker could start: {_reason(error)}") from error
+                else:
+                    misses = 0
+                    idle.extend([actor] * IN_FLIGHT)
                 continue
             actor, work = flying.pop(reference)
             try:
@@ -247,9 +258,10 @@ def _reports(
             except RayError as error:
                 if not isinstance(error, ActorDiedError):
                     idle.append(actor)
-                elif all(actor is not other for other, _ in flying.values()):
+                else:  # it died for good
                     idle = deque(other for other in idle if other is not actor)
-                    hire()  # it died for good, and this was the last shard it had
+                    if all(actor is not other for other, _ in flying.values()):
+                        hire()  # this was the last shard it had
                 if attempts[work] < compute.max_attempts:
                     again.append(work)
                     waiting = waiting or following()

@@ -128,6 +128,9 @@ class Proxy:
         await self._session.close()
         await self._runner.cleanup()
 
+    def fate(self, what: str, nth: int, rates: Mapping[str, float]) -> tuple[str, random.Random]:
+        return fate(self.seed, what, nth, rates)
+
     def counts(self) -> dict[str, dict[str, int]]:
         return {"requests": dict(self.requests), "faults": dict(self.faults)}
 
@@ -139,7 +142,7 @@ class Proxy:
         self._asked[what] += 1
         self.requests["LIST" if listing else request.method] += 1
         rates = self.rates or rates_of(request.method, listing)
-        fault, rng = fate(self.seed, what, self._asked[what], rates)
+        fault, rng = self.fate(what, self._asked[what], rates)
         if fault:
             self.faults[fault] += 1
         return await self._befall(request, fault, rng)
@@ -155,7 +158,7 @@ class Proxy:
         body = await request.read()
         if fault == "hung":
             await asyncio.sleep(3600)
-        if fault[:3] in ("500", "503", "429"):
+        if fault[:3].isdigit():
             wait = {"Retry-After": "1"} if fault.endswith("Retry-After") else {}
             return web.Response(status=int(fault[:3]), headers=wait)
         if fault == "put late":

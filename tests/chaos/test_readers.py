@@ -21,10 +21,12 @@ FILES = 16
 
 
 @contextmanager
-def through(upstream: str, rates: Mapping[str, float]) -> Iterator[tuple[str, Proxy]]:
+def through(
+    upstream: str, rates: Mapping[str, float], kind: type[Proxy] = Proxy
+) -> Iterator[tuple[str, Proxy]]:
     """URL of a proxy in a thread of this process."""
     loop, port = asyncio.new_event_loop(), free_port()
-    proxy = Proxy(upstream, 0, rates)
+    proxy = kind(upstream, 0, rates)
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
