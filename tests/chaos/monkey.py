@@ -31,7 +31,7 @@ WEIGHTS = {
     "endpoint frozen": 2,
 }
 
-IDLE = 0.7
+IDLE = 0.9
 """The share of moments that it lets pass while no actor is at work: starting takes its time."""
 
 

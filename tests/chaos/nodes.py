@@ -18,6 +18,9 @@ from tests.chaos.endpoints import inhabit
 CPUS = 3
 """Logical ones a node, of which the actors take one each."""
 
+STARTS = 5
+"""Ray gives a node 30 s to start, and then gives it up."""
+
 QUIET = {
     "prestart_worker_first_driver": False,  # each would import torch for nothing
     "enable_worker_prestart": False,
@@ -55,13 +58,19 @@ class Nodes:
         return len(self._cluster.worker_nodes)
 
     def add(self) -> None:
-        """One more node, at an address of its own."""
-        self._started += 1
-        self._cluster.add_node(
-            node_ip_address=f"127.0.0.{2 + self._started}",
-            num_cpus=CPUS,
-            object_store_memory=80_000_000,
-        )
+        """One more node, at an address of its own; tried again where this machine is too busy."""
+        for left in reversed(range(STARTS)):
+            self._started += 1
+            try:
+                self._cluster.add_node(
+                    node_ip_address=f"127.0.0.{2 + self._started}",
+                    num_cpus=CPUS,
+                    object_store_memory=80_000_000,
+                )
+                return
+            except Exception as error:  # Ray raises no narrower one
+                if not left or "timed out" not in str(error).lower():
+                    raise
 
     def kill_one(self, which: int) -> None:
         """All processes of a node at once, without a word to anybody."""
