@@ -239,25 +239,15 @@ class S3Store:
     """A prefix of a bucket, through s3fs."""
 
     def __init__(self, url: str, options: S3Options) -> None:
-        import s3fs
-
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if not bucket:
             raise Refusal(f"store {url!r}: name a bucket, s3://bucket/prefix")
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self.url = f"s3://{bucket}/{self.prefix}".rstrip("/")
-        self._fs = s3fs.S3FileSystem(
-            anon=options.anonymous,
-            endpoint_url=options.endpoint_url,
-            client_kwargs={"region_name": options.region} if options.region else {},
-            config_kwargs={
-                "retries": {"mode": "standard", "max_attempts": 2},
-                "connect_timeout": 10,
-                "read_timeout": 60,
-            },
-            use_listings_cache=False,
-        )
+        self._options = options
+        self._fs = self._open(tries=2)
+        self._fs.retries = 1  # `_tried` does the others
 
     def url_of(self, key: str) -> str:
         return f"s3://{self.bucket}/{self._key(key)}"
@@ -315,7 +305,24 @@ class S3Store:
         )
 
     def filesystem(self) -> Any:
-        return self._fs
+        """For DuckDB and zarr, which try nothing again themselves: s3fs does, 5 times 3."""
+        return self._open(tries=3)
+
+    def _open(self, tries: int) -> Any:
+        import s3fs
+
+        s3fs.core.set_custom_error_handler(_passing_reply)  # by itself it gives up at a 429 or 500
+        return s3fs.S3FileSystem(
+            anon=self._options.anonymous,
+            endpoint_url=self._options.endpoint_url,
+            client_kwargs={"region_name": self._options.region} if self._options.region else {},
+            config_kwargs={
+                "retries": {"mode": "standard", "max_attempts": tries},
+                "connect_timeout": 10,
+                "read_timeout": 60,
+            },
+            use_listings_cache=False,
+        )
 
     def _missing(self, url: str, error: Exception) -> str:
         if "bucket" in str(error).lower():
@@ -421,6 +428,11 @@ def _passing(error: BaseException) -> bool:
     """Worth another try: no HTTP answer at all, a conflict (409), throttling, or a server fault."""
     status = _status(error)
     return status is None or status in (409, 429) or status >= 500
+
+
+def _passing_reply(error: BaseException) -> bool:
+    """As `_passing`, where there was an HTTP answer: the others s3fs knows by itself."""
+    return _status(error) is not None and _passing(error)
 
 
 def _local_etag(status: os.stat_result) -> str:

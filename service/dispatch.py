@@ -34,7 +34,8 @@ RETRIES_WAITING = 1000
 """So many shards to be tried again wait for the end, by when what hinders them may have passed."""
 
 START_ATTEMPTS = 3
-"""Workers that fail to start one after the other, once one has worked."""
+"""Starts that may fail in a row, for a store that is out of sorts; then no more are tried, and the
+run goes on with the workers that it has."""
 
 LANDING_S = 60.0
 """What a run that stops waits for shards in flight: this, or twice what a shard takes if more."""
@@ -99,7 +100,6 @@ class Dispatch:
         self._handed_out = 0
         self._took: deque[float] = deque(maxlen=1000)
         self._stillborn = 0
-        self._worked = False
 
     def __iter__(self) -> Iterator[Over]:
         """Every work once it is over. Raises Stopped, or WorkersLost."""
@@ -216,11 +216,12 @@ class Dispatch:
             ray.get(reference)
         except RayError as error:
             self._stillborn += 1
-            if not self._worked or self._stillborn >= START_ATTEMPTS:
-                raise WorkersLost(f"a worker could not start: {in_a_line(error)}") from error
-            self._hire()
+            if self._stillborn < START_ATTEMPTS:
+                self._hire()
+            elif not (self._idle or self._flying or self._starting):
+                raise WorkersLost(f"no worker could start: {in_a_line(error)}") from error
             return
-        self._stillborn, self._worked, worker.up = 0, True, True
+        self._stillborn, worker.up = 0, True
         has = sum(flight.worker is worker for flight in self._flying.values())
         self._idle.extend([worker] * (IN_FLIGHT - has))
 
