@@ -29,10 +29,11 @@ LOST = 0
 
 @dataclass(frozen=True)
 class Answer:
-    """An error of the store's own."""
+    """An error of the store's own; {key} in its message is the access key of the request."""
 
     status: int
     code: str
+    message: str = "told to fail"
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -164,14 +165,15 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         name = self._name()
-        access_key = self.headers.get("Authorization", "").partition("Credential=")[2]
-        fault = proxy._take(name, access_key.partition("/")[0])
+        signed = self.headers.get("Authorization", "").partition("Credential=")[2]
+        access_key = signed.partition("/")[0]
+        fault = proxy._take(name, access_key)
         with proxy._lock:
             proxy._at_once += 1
             proxy.most_at_once = max(proxy.most_at_once, proxy._at_once)
         try:
             time.sleep(proxy.latency_s)
-            status = self._answered(fault, name, body)
+            status = self._answered(fault, name, access_key, body)
         finally:
             with proxy._lock:
                 proxy._at_once -= 1
@@ -187,11 +189,11 @@ class _Handler(BaseHTTPRequestHandler):
             return f"LIST {unquote(url.path).rstrip('/')}/{unquote(prefix[1]) if prefix else ''}"
         return f"{self.command} {unquote(url.path)}"
 
-    def _answered(self, fault: Fault | None, name: str, body: bytes) -> int:
+    def _answered(self, fault: Fault | None, name: str, access_key: str, body: bytes) -> int:
         """The status of the answer that was given."""
         match fault:
             case Answer():
-                return self._refuse(fault)
+                return self._refuse(fault, access_key)
             case Drop():
                 return self._hang_up()
             case Delay(seconds):
@@ -228,9 +230,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _refuse(self, fault: Answer) -> int:
-        text = f"<Error><Code>{fault.code}</Code><Message>{fault.code}</Message></Error>".encode()
-        text = b"" if self.command == "HEAD" else text
+    def _refuse(self, fault: Answer, access_key: str) -> int:
+        message = fault.message.format(key=access_key)
+        error = f"<Error><Code>{fault.code}</Code><Message>{message}</Message></Error>"
+        text = b"" if self.command == "HEAD" else error.encode()
         self.send_response_only(fault.status)
         for key, value in {**fault.headers, "Content-Length": str(len(text))}.items():
             self.send_header(key, value)

@@ -132,7 +132,7 @@ def test_zarr_and_duckdb_ask_under_the_same_policy(
 
 
 def test_the_store_says_how_long_to_wait(store: Store, faulty_s3: FaultyS3) -> None:
-    faulty_s3.fail(Answer(503, "SlowDown", {"Retry-After": "1"}), "GET", times=1)
+    faulty_s3.fail(Answer(503, "SlowDown", headers={"Retry-After": "1"}), "GET", times=1)
     begun = time.monotonic()
     store.fetch("a")
     assert 1.0 <= time.monotonic() - begun < 5.0
