@@ -18,6 +18,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.exceptions import ConnectionError as NotConnected
 
 from catalog.verbs import (
     AccessDenied,
@@ -40,7 +41,8 @@ THROTTLING = {
 PASSING = {"RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "InternalError"}
 """Codes that pass, whatever the status they come with."""
 
-BROKEN = (HTTPClientError, IncompleteReadError, FlexibleChecksumError)
+BROKEN = (NotConnected, HTTPClientError, IncompleteReadError, FlexibleChecksumError)
+"""Failures of botocore's that are the network's or the store's, not the request's."""
 
 
 class ConditionFailed(StoreError):
@@ -111,7 +113,9 @@ def _unanswered(error: Exception, url: str, source: str) -> StoreError:
             errno.EINVAL,
             f"{url}: cannot be asked for ({name}); check the URL, the region and the endpoint",
         )
-    return StoreUnavailable(errno.EIO, f"{url}: no whole answer ({name})")
+    return StoreUnavailable(
+        errno.EIO, f"{url}: no whole answer ({name}); check the network and the endpoint"
+    )
 
 
 def _bucket(url: str) -> str:

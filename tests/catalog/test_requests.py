@@ -155,6 +155,22 @@ def test_an_answer_that_never_ends_is_given_up(
     assert time.monotonic() - begun < 0.9
 
 
+def test_a_store_that_is_not_there_is_tried_for(
+    s3: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+
+    def pause(attempt: int) -> float:
+        waited.append(attempt)
+        return 0.001
+
+    monkeypatch.setattr(requests, "_pause", pause)
+    nowhere = open_store(s3.url("root"), S3Options(endpoint_url="http://127.0.0.1:9"))
+    with pytest.raises(StoreUnavailable, match="EndpointConnectionError"):
+        nowhere.fetch("a")
+    assert waited == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_put_whose_reply_is_lost_is_ours_and_no_other(
     s3: Any, store: Store, faulty_s3: FaultyS3
 ) -> None:

@@ -159,9 +159,9 @@ def test_a_store_that_does_not_answer_ends_the_shard_even_for_a_halo(
     stored: ArchiveConfig, faulty_s3: FaultyS3, candidate: Candidate
 ) -> None:
     faulty_s3.fail(Answer(429, "TooManyRequests"), r"HHZ\.D\.2024\.063")
-    archive, done = open_archive(stored), []
+    archive = open_archive(stored)
     with pytest.raises(Throttled, match=r"throttled \(429 TooManyRequests\): s3://.*063"):
-        done.extend(pick_shard(archive, SHARD, [candidate]))
+        list(pick_shard(archive, SHARD, [candidate]))
     faulty_s3.heal()
     assert [each.station_day.day for each in pick_shard(archive, SHARD, [candidate])] == DAYS
 
