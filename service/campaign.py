@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from catalog.errors import Refusal
-from catalog.store import S3Options
+from catalog.store import S3Options, refuse_credentials
 from workers.archives import ENDPOINT, ArchiveConfig
 from workers.quality import Quality
 
@@ -214,11 +214,27 @@ def load_campaign(path: Path) -> Campaign:
         raise CampaignError(f"campaign {path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CampaignError(f"campaign {path}: not valid TOML: {error}") from error
+    _refuse_secrets(document, f"campaign {path}: ")
     try:
         campaign = Campaign.model_validate(document)
     except ValidationError as error:
         raise CampaignError(f"campaign {path}: {_explained(error)}") from error
     return _anchored(campaign, path.absolute().parent)
+
+
+def _refuse_secrets(value: object, where: str) -> None:
+    """Before anything is said of a value, or stored: no URL in it may carry credentials."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_secrets(inner, f"{where}{'' if where.endswith(' ') else '.'}{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _refuse_secrets(inner, f"{where}[{number}]")
+    elif isinstance(value, str):
+        try:
+            refuse_credentials(value)
+        except Refusal as error:
+            raise CampaignError(f"{where}: {error}") from None
 
 
 def _explained(error: ValidationError) -> str:

@@ -408,12 +408,14 @@ def _query(options: argparse.Namespace, out: Console) -> int:
 
 def _ingest(options: argparse.Namespace, out: Console) -> int:
     from catalog.errors import Refusal
+    from catalog.store import refuse_credentials
     from service.ingest import ingest_archive
     from workers.archives import ArchiveConfig
 
     if options.end <= options.start:
         raise Refusal(f"--end {options.end}: not after --start {options.start}")
-    source = ArchiveConfig(kind=options.kind, root=options.source, pattern=options.pattern)
+    root = refuse_credentials(options.source)
+    source = ArchiveConfig(kind=options.kind, root=root, pattern=options.pattern)
     tally = ingest_archive(
         source,
         options.destination,

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import FaultyS3
+
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 
@@ -78,6 +80,14 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
     bucket = f"test-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(Bucket=bucket)
     return S3Bucket(bucket, s3_endpoint)
+
+
+@pytest.fixture
+def faulty_s3(s3: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """A proxy that fails when told to; every S3 client finds the bucket of `s3` through it."""
+    with FaultyS3(s3.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
 
 
 @pytest.fixture(scope="session")

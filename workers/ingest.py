@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from catalog.schema import COMPONENTS, Flag, StationDay, TraceId
+from catalog.schema import COMPONENTS, Flag, Outcome, StationDay, TraceId
 from catalog.store import MissingObject, Store, StoreError
 from workers.archives.archive import Archive
 from workers.archives.zarr import FORMAT, MARKER, group_path, zarr_store
 from workers.decode import BadFormat
+from workers.losses import settled
 from workers.orientation import oriented
 from workers.waveform import Reading, Waveform, grid_index, grid_time, same_rate, stretches
 
@@ -91,6 +92,10 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         reading = source.read(
             station_day.trace, station_day.start_ns - MARGIN_NS, station_day.end_ns + MARGIN_NS
         )
+        refused = [lost.why for lost in reading.lost if lost.outcome is Outcome.ACCESS_DENIED]
+        if refused:  # a neighbour's too: what is written now is not read again
+            return Ingested(station_day, "refused", detail="; ".join(refused))
+        reading = settled(reading, station_day.start_ns, station_day.end_ns)
     except BadFormat as error:
         return Ingested(station_day, "unreadable", detail=str(error))
     except StoreError as error:

@@ -21,6 +21,7 @@ from catalog.store import AccessDenied
 from workers.archives import Archive
 from workers.decode import BadFormat
 from workers.filtering import filtered
+from workers.losses import settled
 from workers.parts import Gathered, Part, ahead, in_parts, joined
 from workers.quality import Quality
 from workers.recipe import Curve
@@ -47,9 +48,13 @@ def gather(
 def read_span(
     archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
 ) -> Reading:
-    """The span with the widest halo that any candidate needs, resampled data included."""
+    """The span with the widest halo that any candidate needs, resampled data included.
+
+    Raises AccessDenied and BadFormat for objects of the span itself; those that only the halo
+    reaches into leave a mark (workers/losses.py).
+    """
     margin = max(ceil(((halo(c.rate) + 2) / c.rate + reach_s(c.rate)) * NS) for c in candidates)
-    return archive.read(trace, start_ns - margin, end_ns + margin)
+    return settled(archive.read(trace, start_ns - margin, end_ns + margin), start_ns, end_ns)
 
 
 def pick_gathered(
@@ -125,8 +130,9 @@ def pick_shard(
 ) -> Iterator[StationDayPicked]:
     """Every station-day of a shard, in order; what is next is read while this one is picked.
 
-    Refusals of one station-day (403, unreadable bytes) become its outcome; a store that does not
-    answer ends the shard, which is tried again as a whole. A day with more samples than one
+    Refusals of a station-day's own objects (403, unreadable bytes) become its outcome; those of its
+    neighbours' are flagged HALO_LOST. A store that does not answer ends the shard, which is tried
+    again as a whole. A day with more samples than one
     reading may have is read and picked in parts.
     """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import COMPONENTS, Flag
+from catalog.schema import COMPONENTS, Flag, Outcome
 from workers import shelf
 
 NS = 1_000_000_000
@@ -56,9 +56,31 @@ class Fragment:
         return self.start + len(self.samples)
 
     @property
+    def start_ns(self) -> int:
+        return grid_time(self.start, self.rate)
+
+    @property
+    def stop_ns(self) -> int:
+        return grid_time(self.stop, self.rate)
+
+    @property
     def order(self) -> int:
         """Of two that overlap the lower comes first, and the offsets of the other hold."""
         return self.start if self.chain is None else self.chain
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An object that was refused (ACCESS_DENIED) or that nobody can read (BAD_FORMAT).
+
+    start_ns, end_ns: the span that it is named for. why: in words that begin with its URL or with
+    what befell it.
+    """
+
+    outcome: Outcome
+    start_ns: int
+    end_ns: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +89,8 @@ class Reading:
 
     inputs: URL -> ETag of every object that was read. flags: (bits of `catalog.schema.Flag`,
     start ns, end ns), what holds over [start, end). detail: problems met, in words. repaired:
-    records inside the span that were skipped, or that equal another.
+    records inside the span that were skipped, or that equal another. lost: objects that would have
+    had a share in it (workers/losses.py says what that costs).
     """
 
     fragments: Sequence[Fragment]
@@ -75,6 +98,7 @@ class Reading:
     flags: Sequence[tuple[int, int, int]] = ()
     detail: Sequence[str] = ()
     repaired: int = 0
+    lost: Sequence[Lost] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from catalog.store import StoreError, open_store
 from workers.archives import ArchiveConfig, Holding, open_archive
 from workers.archives.files import FilesArchive, glob_pattern
 from workers.decode import BadFormat
+from workers.losses import settled
 from workers.waveform import assemble, grid_index
 
 HH = TraceId("XX", "SYN", "00", "HH")
@@ -121,8 +122,9 @@ def test_a_bad_object_is_told_and_raised_only_where_nothing_else_gave_data(tmp_p
     store.create(sds_key(NEXT), miniseed(noise(50 * 3600 * 3, 1), midnight + 3 * 3600 * SECOND))
     archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
     with pytest.raises(BadFormat, match="HTML"):
-        archive.read(HH, midnight - DAY_NS, midnight)
+        settled(archive.read(HH, midnight - DAY_NS, midnight), midnight - DAY_NS, midnight)
     reading = archive.read(HH, midnight - DAY_NS, midnight + DAY_NS)
+    reading = settled(reading, midnight - DAY_NS, midnight + DAY_NS)
     assert len(reading.fragments) == 1 and "HTML" in reading.detail[0]
     assert (Flag.SALVAGED, midnight - DAY_NS, midnight) in reading.flags
     assert len(reading.inputs) == 2

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from obspy import Stream, Trace, UTCDateTime
 
-from catalog.schema import DAY_NS, Flag, TraceId, day_of, day_start_ns
+from catalog.schema import DAY_NS, Flag, Outcome, TraceId, day_of, day_start_ns
 from catalog.store import LocalStore, Store, open_store
 from workers.archives import Archive, ArchiveConfig, open_archive
-from workers.decode import BadFormat
 from workers.ingest import Ingested, ingest
 from workers.waveform import Reading, Waveform, assemble, grid_index
 
@@ -226,8 +225,11 @@ def test_a_lost_shard_is_told_and_never_read_as_filling(tmp_path: Path, lost: st
     done(source, destination)
     (shard,) = [e.key for e in open_store(destination).list() if f"{lost}/c/" in e.key]
     (Path(destination) / shard).unlink()
-    with pytest.raises(BadFormat, match="ingest this day again"):
-        opened("zarr", destination).read(HH, day_start_ns(DAY), day_start_ns(DAY) + DAY_NS)
+    reading = opened("zarr", destination).read(HH, day_start_ns(DAY), day_start_ns(DAY) + DAY_NS)
+    (told,) = reading.lost
+    assert told.outcome is Outcome.BAD_FORMAT and "ingest this day again" in told.why
+    assert (told.start_ns, told.end_ns) == (day_start_ns(DAY), day_start_ns(DAY) + DAY_NS)
+    assert not reading.fragments
 
 
 def test_days_that_cannot_be_read_are_told_and_not_written(tmp_path: Path) -> None:

@@ -137,8 +137,10 @@ class Archive(Protocol):
         """Everything of a trace that overlaps [start_ns, end_ns), in whichever object it is kept.
 
         Fragments may reach beyond the span. Nothing found: no fragments. The samples inside the
-        span do not depend on where the span begins and ends. Raises AccessDenied and
-        StoreUnavailable, BadFormat where objects exist and none gave data, and TooMuch where the
-        span holds more than MOST_SAMPLES.
+        span do not depend on where the span begins and ends; where objects are refused or
+        unreadable this holds for what the others give, and `Reading.lost` names those with the
+        spans that they are named for: who reads knows which part of the span is a halo. Raises
+        AccessDenied where the listing is refused, StoreUnavailable, and TooMuch where the span
+        holds more than MOST_SAMPLES.
         """
         ...

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import Flag, TraceId
+from catalog.schema import Outcome, TraceId
 from catalog.store import (
+    AccessDenied,
     LocalStore,
     MissingObject,
     ObjectChanged,
@@ -26,13 +29,16 @@ from workers.decode import BadFormat, Contents, Decoded, extents, look_into
 from workers.decoded import Channel
 from workers.miniseed.body import PIECE
 from workers.miniseed.records import ChannelId
-from workers.waveform import Fragment, Reading, grid_index
+from workers.waveform import Fragment, Lost, Reading, grid_index
 
 BODY_BYTES = 64_000_000
 """Of objects held whole: a noisy day is 50 MB, and the next one is read for its halo too."""
 
 CONTENTS_BYTES = 64_000_000
 """Of tables of records, and of decoded objects in other formats than miniSEED."""
+
+FETCHES = 6
+"""Objects of one reading that are on their way, or wait to be unpacked, beside the one in hand."""
 
 VERSIONS = 3
 """Times that an object may change while it is read."""
@@ -56,6 +62,9 @@ class Candidate:
 
     def may_hold(self, start_ns: int, end_ns: int) -> bool:
         return self.start_ns - SPILL_NS < end_ns and self.end_ns + SPILL_NS > start_ns
+
+    def lost(self, outcome: Outcome, why: str) -> Lost:
+        return Lost(outcome, self.start_ns, self.end_ns, why)
 
 
 class StoredBody:
@@ -86,6 +95,9 @@ class StoredBody:
         return memoryview(part.body)
 
 
+Body = Future[StoredBody]
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """An object that was looked into: what it holds, or why it holds nothing."""
@@ -114,28 +126,27 @@ class Objects:
         """What the candidates hold of a trace inside [start_ns, end_ns).
 
         An object counts for its own span and SPILL_NS around it, so that a sample is found or not
-        whatever span is asked for. Raises BadFormat where objects are bad and none gave data, and
-        TooMuch.
+        whatever span is asked for. Raises StoreUnavailable and TooMuch.
         """
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[str] = []
         repaired = 0
-        bad: list[BadFormat] = []
-        for candidate in candidates:
-            if not candidate.may_hold(start_ns, end_ns):
-                continue
+        lost: list[Lost] = []
+        wanted = [one for one in candidates if one.may_hold(start_ns, end_ns)]
+        for candidate, body in self._coming(wanted):
             room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
             try:
-                found, etag = self._read(candidate, trace, start_ns, end_ns, room)
+                found, etag = self._read(candidate, body, trace, start_ns, end_ns, room)
             except MissingObject:
                 continue  # removed since it was listed: the archive does not hold it
+            except AccessDenied as error:
+                lost.append(candidate.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
+                continue
             inputs[self.store.url_of(candidate.key)] = etag
             if isinstance(found, BadFormat):
-                bad.append(found)
-                detail.append(str(found))
-                flags.append((Flag.SALVAGED, candidate.start_ns, candidate.end_ns))
+                lost.append(candidate.lost(Outcome.BAD_FORMAT, str(found)))
                 continue
             detail += found.detail
             for channel in found.channels.values():
@@ -143,10 +154,23 @@ class Objects:
                 fragments += channel.fragments
                 repairs = channel.repairs
                 repaired += int(((repairs >= start_ns) & (repairs < end_ns)).sum())
-        if bad and not fragments:
-            raise bad[0] if len(bad) == 1 else BadFormat(bad[0].source, "; ".join(detail))
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        return Reading(fragments, inputs, sorted(set(flags)), list(dict.fromkeys(detail)), repaired)
+        told = list(dict.fromkeys(detail))
+        return Reading(fragments, inputs, sorted(set(flags)), told, repaired, lost)
+
+    def _coming(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Body | None]]:
+        """The candidates in order, each with its bytes on their way where it is not known yet."""
+        pool = ThreadPoolExecutor(FETCHES)
+
+        def begun(candidate: Candidate) -> tuple[Candidate, Body | None]:
+            if candidate.key in self._known:
+                return candidate, None
+            return candidate, pool.submit(StoredBody, self.store, candidate.key)
+
+        try:
+            yield from _ahead(map(begun, candidates), FETCHES)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def look_into(self, key: str) -> Contents | Decoded:
         """What an object holds. Nothing is remembered. Raises BadFormat and what a store raises."""
@@ -155,12 +179,19 @@ class Objects:
         )
 
     def _read(
-        self, candidate: Candidate, trace: TraceId, start_ns: int, end_ns: int, room: int
+        self,
+        candidate: Candidate,
+        body: Body | None,
+        trace: TraceId,
+        start_ns: int,
+        end_ns: int,
+        room: int,
     ) -> tuple[Decoded | BadFormat, str]:
         """What one object holds of a trace in a span, and its ETag."""
+        coming = [body] if body else []
 
         def read() -> tuple[Decoded | BadFormat, str]:
-            known = self._look(candidate.key)
+            known = self._look(candidate.key, coming.pop() if coming else None)
             found = _inside(known, candidate, trace, start_ns, end_ns, room)
             self._forget()
             return found, known.body.etag
@@ -177,11 +208,11 @@ class Objects:
         url = self.store.url_of(key)
         raise StoreUnavailable(errno.ESTALE, f"{url}: changed {VERSIONS} times while it was read")
 
-    def _look(self, key: str) -> _Known:
+    def _look(self, key: str, coming: Body | None) -> _Known:
         if key in self._known:
             self._known.move_to_end(key)
         else:
-            body = StoredBody(self.store, key)
+            body = coming.result() if coming else StoredBody(self.store, key)
             found: Contents | Decoded | BadFormat
             try:
                 found = look_into(body, self.store.url_of(key))
@@ -204,6 +235,14 @@ class Objects:
             if known_bytes > contents:
                 known_bytes -= known.nbytes
                 del self._known[key]
+
+
+def _ahead(items: Iterator[_T], count: int) -> Iterator[_T]:
+    """The same items, each taken `count` items early."""
+    taken = deque(islice(items, count))
+    while taken:
+        yield taken.popleft()
+        taken.extend(islice(items, 1))
 
 
 def _inside(

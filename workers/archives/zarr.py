@@ -31,12 +31,20 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
-from catalog.schema import COMPONENTS, TraceId, day_of, days_between
+from catalog.schema import (
+    COMPONENTS,
+    DAY_NS,
+    Outcome,
+    TraceId,
+    day_of,
+    day_start_ns,
+    days_between,
+)
 from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreUnavailable
 from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
 from workers.archives.objects import offsets_within, require_root
 from workers.decode import BadFormat
-from workers.waveform import Fragment, Reading, grid_index
+from workers.waveform import Fragment, Lost, Reading, grid_index
 
 FORMAT = "tidepick-continuous-1"
 MARKER = "zarr.json"
@@ -100,33 +108,50 @@ class ZarrArchive:
         flags: list[tuple[int, int, int]] = []
         detail: list[str] = []
         repaired = 0
+        lost: list[Lost] = []
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
             path = group_path(trace, day)
+            marker = f"{path}/{MARKER}"
+            span = day_start_ns(day), day_start_ns(day) + DAY_NS
             try:
-                marker, etag = self.store.fetch(f"{path}/{MARKER}")
+                body, inputs[self.store.url_of(marker)] = self.store.fetch(marker)
+                attributes = _attributes(body, self.store.url_of(path))
+                fragments += self._fragments(path, attributes["rates"], start_ns, end_ns)
             except MissingObject:
                 continue
-            url = self.store.url_of(path)
-            inputs[self.store.url_of(f"{path}/{MARKER}")] = etag
-            attributes = _attributes(marker, url)
-            flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
-            detail += attributes["detail"]
-            repaired += attributes.get("repaired", 0)
-            try:
-                for rate in attributes["rates"]:
-                    folder = zarr_store(self.store, f"{path}/{rate}")
-                    group = zarr.open_group(folder, mode="r", use_consolidated=True)
-                    fragments += _read_rate(group, start_ns, end_ns, f"{url}/{rate}")
-            except PermissionError as error:
-                raise AccessDenied(errno.EACCES, f"access denied: {url}: {error}") from error
-            except (FileNotFoundError, KeyError, ValueError, TypeError, RuntimeError) as error:
-                # a lost array, a checksum that fails, metadata that are no JSON
-                raise BadFormat(url, f"damaged; ingest this day again ({error})") from error
-            except OSError as error:
-                raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
+            except AccessDenied as error:
+                lost.append(Lost(Outcome.ACCESS_DENIED, *span, str(error.strerror)))
+            except BadFormat as error:
+                lost.append(Lost(Outcome.BAD_FORMAT, *span, str(error)))
+            else:
+                flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
+                detail += attributes["detail"]
+                repaired += attributes.get("repaired", 0)
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
         told = list(dict.fromkeys(detail))
-        return Reading(fragments, inputs, sorted(set(flags)), told, repaired)
+        return Reading(fragments, inputs, sorted(set(flags)), told, repaired, lost)
+
+    def _fragments(
+        self, path: str, rates: Sequence[str], start_ns: int, end_ns: int
+    ) -> list[Fragment]:
+        """Of one station-day inside a span. Raises AccessDenied, StoreUnavailable and BadFormat."""
+        url = self.store.url_of(path)
+        fragments: list[Fragment] = []
+        try:
+            for rate in rates:
+                folder = zarr_store(self.store, f"{path}/{rate}")
+                group = zarr.open_group(folder, mode="r", use_consolidated=True)
+                fragments += _read_rate(group, start_ns, end_ns, f"{url}/{rate}")
+        except StoreUnavailable:
+            raise
+        except PermissionError as error:
+            raise AccessDenied(errno.EACCES, f"access denied: {url}: {error}") from error
+        except (FileNotFoundError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            # a lost array, a checksum that fails, metadata that are no JSON
+            raise BadFormat(url, f"damaged; ingest this day again ({error})") from error
+        except OSError as error:
+            raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
+        return fragments
 
 
 def _attributes(marker: bytes, url: str) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""A directory as a store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+
+from catalog.verbs import AccessDenied, Listed, MissingObject, ObjectChanged, Part, StoreUnavailable
+
+
+class LocalStore:
+    """A directory. Commits are `os.link` of a synced temporary file: atomic and never empty."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.url = str(self.root)
+
+    def url_of(self, key: str) -> str:
+        return str(self.root / key)
+
+    def fetch(self, key: str) -> tuple[bytes, str]:
+        with self._opened(key) as file:
+            status = os.fstat(file.fileno())
+            return file.read(), _local_etag(status)
+
+    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Part:
+        with self._opened(key) as file:
+            status = os.fstat(file.fileno())
+            body = os.pread(file.fileno(), max(0, min(stop, status.st_size) - start), start)
+            found = _local_etag(os.fstat(file.fileno()))
+        if found != (etag or _local_etag(status)):
+            raise ObjectChanged(errno.ESTALE, f"changed while it was read: {self.url_of(key)}")
+        return Part(body, status.st_size, found)
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        path = self.root / key
+        try:
+            with path.open("rb") as file:
+                yield file
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise MissingObject(errno.ENOENT, f"no such file: {path}") from error
+        except PermissionError as error:
+            raise AccessDenied(errno.EACCES, f"not readable: {path}") from error
+
+    def create(self, key: str, body: bytes) -> bool:
+        try:
+            return self._create(self.root / key, body)
+        except PermissionError as error:
+            raise AccessDenied(errno.EACCES, f"not writable: {self.url_of(key)}") from error
+        except OSError as error:  # a full disk, a file where a folder should be
+            raise StoreUnavailable(
+                error.errno, f"cannot write {self.url_of(key)}: {error.strerror}"
+            ) from error
+
+    def _create(self, path: Path, body: bytes) -> bool:
+        _make_folder(path.parent)
+        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+        try:
+            with temporary.open("xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                if path.read_bytes() != body:
+                    return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        return self._below(prefix.rpartition("/")[0], prefix)
+
+    def _below(self, folder: str, prefix: str) -> Iterator[Listed]:
+        # a folder's name with its `/` stands where the keys below it stand
+        for name, entry in sorted((e.name + "/" * e.is_dir(), e) for e in self._entries(folder)):
+            key = f"{folder}/{name}" if folder else name
+            if not key.startswith(prefix):
+                continue
+            if name.endswith("/"):
+                yield from self._below(key[:-1], prefix)
+            elif not name.startswith("."):
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:
+                    continue  # removed while listing
+                yield Listed(key, status.st_size, _local_etag(status))
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        return sorted(entry.name for entry in self._entries(prefix) if entry.is_dir())
+
+    def _entries(self, folder: str) -> Sequence[os.DirEntry[str]]:
+        """What a folder holds; nothing where there is none."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return [*entries]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            path = self.root / folder
+            raise AccessDenied(error.errno, f"cannot list {path}: {error.strerror}") from error
+
+    def filesystem(self) -> Any:
+        return fsspec.filesystem("file")
+
+
+def _local_etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and those above it, each entered durably in its own parent."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_directory(folder.parent)
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
