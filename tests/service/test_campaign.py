@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from catalog.commits import Commit
 from catalog.ledger import resolve, tabulate
@@ -23,6 +24,7 @@ from service.jobs import to_toml
 from service.outstanding import cover, works
 from service.patterns import select_traces
 from service.plan import Plan, shard_size
+from service.prepare import candidate_record, candidate_weights
 from service.rectangles import rectangles
 from workers.picker import StoredCandidate, Work
 
@@ -379,3 +381,27 @@ def test_a_retry_takes_up_its_outcome_alone_and_once(
 
     commits += [record for work in again for record in committed(work)]
     assert outstanding(plan, STORED, commits, failed) == []
+
+
+def test_quality_is_part_of_what_a_candidate_is() -> None:
+    """Picks of one quality never stand for those of the other; nothing said is strict."""
+    identities = []
+    qualities: list[dict[str, str]] = [{}, {"quality": "strict"}, {"quality": "seisbench"}]
+    for quality in qualities:
+        campaign = Campaign.model_validate(
+            {
+                "name": "q",
+                "catalog": "/catalog",
+                "archive": {"kind": "sds", "root": "/archive"},
+                "select": {"stations": ["XX.*"], "start": FIRST, "end": FIRST + timedelta(days=1)},
+                "candidate": [{"name": "c", "weights": "builtin:synthetic"}],
+                **quality,
+            }
+        )
+        (config,) = campaign.candidate
+        record = candidate_record(campaign, config, candidate_weights(config))
+        assert record.settings["quality"] == quality.get("quality", "strict")
+        identities.append(record.identity)
+    assert identities[0] == identities[1] != identities[2]
+    with pytest.raises(ValidationError, match="quality"):
+        Campaign.model_validate({**campaign.model_dump(), "quality": "lenient"})
