@@ -21,6 +21,7 @@ from pymseed import DataEncoding, MS3Record
 from catalog.schema import DAY_NS, Flag, TraceId, extended_network, safe_code
 from catalog.store import LocalStore
 from tests.workers.test_decode import ORIGIN, STEP, Z, miniseed, noise
+from tests.workers.test_pieces import in_pieces
 from workers.archives.objects import Candidate, Objects
 from workers.contents import select, unpack_selected
 from workers.decode import ALWAYS, BadFormat, Contents, Decoded, decode, extents, look_into
@@ -86,7 +87,8 @@ def rated(record: bytearray, rate: float) -> None:
     if float(rate).is_integer():
         struct.pack_into(">hh", record, 32, int(rate), 1)
     else:
-        struct.pack_into(">hh", record, 32, round(rate * 100), -100)
+        divisor = 1000 if rate < 32 else 100
+        struct.pack_into(">hh", record, 32, round(rate * divisor), -divisor)
 
 
 # One damaged record
@@ -138,6 +140,66 @@ def test_one_damaged_record_costs_itself_and_is_flagged(data: st.DataObject) -> 
         np.testing.assert_array_equal(waveform.data[0, has], samples[has])
     assert {codes for codes, channel in decoded.channels.items() if channel.fragments} == {Z}
     extents(look_into(Held(b"".join(parts)), "object"))
+
+
+@pytest.mark.parametrize("count", [1, 50, 300, 60_000])
+def test_a_damaged_count_is_flagged_as_far_as_the_record_may_reach(count: int) -> None:
+    samples = signal(5000)
+    parts = records_of(miniseed(samples, START))
+    starts = table(b"".join(parts)).start
+    struct.pack_into(">H", parts[4], 30, count)
+    decoded = decode(b"".join(parts), "object")
+    ((low, high),) = spans(decoded, Flag.SALVAGED)
+    assert low == starts[4] and starts[5] <= high <= low + RECORD * 7 // 4 * STEP
+    assert count > 300 or high == starts[5]
+    waveform = waveform_of(decoded, len(samples))
+    assert (~waveform.mask[0]).sum() == (starts[5] - starts[4]) // STEP
+    assert waveform.conflict is None
+
+
+@pytest.mark.parametrize(("encoding", "claimed"), [("INT32", 1), ("INT32", 4), ("FLOAT32", 3)])
+def test_a_record_of_another_encoding_between_its_like_is_damaged(
+    encoding: str, claimed: int
+) -> None:
+    samples = signal(3000).astype(np.float32 if encoding == "FLOAT32" else np.int32)
+    parts = records_of(miniseed(samples, START, encoding=encoding))
+    starts = table(b"".join(parts)).start
+    parts[4][52] = claimed
+    decoded = decode(b"".join(parts), "object")
+    assert spans(decoded, Flag.SALVAGED) == [(starts[4], starts[5])]
+    waveform = waveform_of(decoded, len(samples))
+    has = waveform.mask[0]
+    assert (~has).sum() == (starts[5] - starts[4]) // STEP
+    np.testing.assert_array_equal(waveform.data[0, has], samples[has])
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, 99.0, 250.0, 30_000.0])
+def test_a_damaged_rate_costs_nothing(rate: float) -> None:
+    parts = records_of(miniseed(signal(5000), START))
+    starts = table(b"".join(parts)).start
+    rated(parts[4], rate)
+    decoded = decode(b"".join(parts), "object")
+    (fragment,) = decoded.channels[Z].fragments
+    np.testing.assert_array_equal(fragment.samples, signal(5000))
+    assert decoded.channels[Z].flags == [(Flag.RATE_CORRECTED, starts[4], starts[5])]
+
+
+@pytest.mark.parametrize("size", [700, 2100, 5000, 20_000])
+@pytest.mark.parametrize("exponent", [7, 8, 10, 11, 14])
+def test_what_is_damaged_does_not_depend_on_where_pieces_begin(size: int, exponent: int) -> None:
+    parts = records_of(miniseed(signal(9000), START))
+    for victim in range(0, len(parts), 5):
+        damaged = [bytearray(part) for part in parts]
+        damaged[victim][54] = exponent
+        del damaged[victim - 3][400:]
+        body = Held(b"".join(damaged))
+        whole = table(b"".join(damaged))
+        with pytest.MonkeyPatch.context() as patched:
+            in_pieces(patched, size)
+            pieced = scanning.scan(body)
+        for name in COLUMNS:
+            np.testing.assert_array_equal(getattr(whole, name), getattr(pieced, name), name)
+        assert (whole.junk, whole.truncated) == (pieced.junk, pieced.truncated)
 
 
 @pytest.mark.parametrize("victim", [0, 1, 5, -2, -1])
@@ -276,6 +338,7 @@ def chain_at(header: float, true: float, n: int = 60_000, jitter: int = 0) -> by
         (200.0, 100.0, 100.0),
         (100.0, 50.0, 50.0),
         (100.0, 102.0, 102.0),
+        (19.999, 19.999, 19.999),
         (62.5, 62.5, 62.5),
         (20.0, 20.0, 20.0),
     ],
@@ -287,7 +350,7 @@ def test_the_times_of_records_tell_the_rate(header: float, true: float, rate: fl
     assert {f.rate for f in fragments} == {rate}
     samples = signal(60_000)
     np.testing.assert_array_equal(np.concatenate([f.samples for f in fragments]), samples)
-    if abs(true - rate) < 1e-6:
+    if rate in (20.0, 50.0, 100.0) and true == rate:
         assert len(fragments) == 1
     bits = {flag for flag, _, _ in decoded.channels[Z].flags}
     assert bits == ({Flag.RATE_CORRECTED} if rate != header else set())
@@ -768,6 +831,9 @@ def test_logs_and_records_without_samples_are_no_damage() -> None:
     decoded = decode(b"".join([*parts[:4], log, empty, *parts[4:]]), "object")
     (fragment,) = decoded.channels[Z].fragments
     np.testing.assert_array_equal(fragment.samples, signal(5000))
+    assert not decoded.detail and not decoded.channels[Z].flags
+    later = miniseed(signal(5000), START + 3600 * 10**9)  # and none where data pause
+    decoded = decode(b"".join([*parts, empty]) + later, "object")
     assert not decoded.detail and not decoded.channels[Z].flags
 
 

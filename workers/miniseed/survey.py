@@ -167,16 +167,14 @@ def _damage(
     for encoding in np.unique(records.encoding[bad[unread]]).tolist():
         count = int((records.encoding[bad[unread]] == encoding).sum())
         found.detail.append(f"{source}: {count} records of {codes} left out: encoding {encoding}")
-    own = records.start[bad], ends(records, bad)
     if len(good):
         low, high = holes(records, good, bad)
         # Between records without samples there is nothing to miss, but what one had room for.
         least = NS / records.rate[good[0]]
         lost = (high - low > least / 2) & (holds[bad] | (high - low <= room(records, bad) * least))
-        low, high = (np.where(unread, a, b) for a, b in zip(own, (low, high), strict=True))
         lost |= unread
     else:
-        low, high = own
+        low, high = records.start[bad], ends(records, bad)
         lost = holds[bad] & placed
         wild = int((holds[bad] & ~placed).sum())
         if wild:
