@@ -25,7 +25,8 @@ SEMANTICS_VERSION = 3
 DAY_NS = 86_400_000_000_000
 EPOCH = date(1970, 1, 1)
 
-_CODE = re.compile(r"[A-Za-z0-9_-]*")
+_CODE = re.compile(r"[A-Za-z0-9_-]{0,32}")
+"""A code names folders and files, so that nothing but these letters is one; FDSN's are shorter."""
 
 
 @dataclass(frozen=True, order=True, slots=True)

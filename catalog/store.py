@@ -135,6 +135,13 @@ def fetch_all(store: Store, keys: Sequence[str], threads: int = 32) -> list[byte
         return [body for body, _ in pool.map(store.fetch, keys)]
 
 
+def confined(key: str) -> str:
+    """The key, where it cannot lead out of a store's root. Raises Refusal."""
+    if key.startswith("/") or "\0" in key or not {".", ".."}.isdisjoint(key.split("/")):
+        raise Refusal(f"key {key!r}: it may lead out of the store; use plain names and '/'")
+    return key
+
+
 class LocalStore:
     """A directory. Commits are `os.link` of a synced temporary file: atomic and never empty."""
 
@@ -143,7 +150,10 @@ class LocalStore:
         self.url = str(self.root)
 
     def url_of(self, key: str) -> str:
-        return str(self.root / key)
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        return self.root / confined(key)
 
     def fetch(self, key: str) -> tuple[bytes, str]:
         with self._opened(key) as file:
@@ -161,7 +171,7 @@ class LocalStore:
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
-        path = self.root / key
+        path = self._path(key)
         try:
             with path.open("rb") as file:
                 yield file
@@ -172,7 +182,7 @@ class LocalStore:
 
     def create(self, key: str, body: bytes) -> bool:
         try:
-            return self._create(self.root / key, body)
+            return self._create(self._path(key), body)
         except PermissionError as error:
             raise AccessDenied(errno.EACCES, f"not writable: {self.url_of(key)}") from error
         except OSError as error:  # a full disk, a file where a folder should be
@@ -222,7 +232,7 @@ class LocalStore:
     def _entries(self, folder: str) -> Sequence[os.DirEntry[str]]:
         """What a folder holds; nothing where there is none."""
         try:
-            with os.scandir(self.root / folder) as entries:
+            with os.scandir(self._path(folder)) as entries:
                 return [*entries]
         except FileNotFoundError:
             return []
@@ -322,7 +332,7 @@ class S3Store:
         return f"no such object: {url}"
 
     def _key(self, key: str) -> str:
-        return f"{self.prefix}/{key}" if self.prefix else key
+        return f"{self.prefix}/{confined(key)}" if self.prefix else confined(key)
 
     async def _get(self, key: str) -> tuple[bytes, int, str]:
         reply = await self._fs._call_s3("get_object", Bucket=self.bucket, Key=key)

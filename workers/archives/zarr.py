@@ -42,6 +42,9 @@ MARKER = "zarr.json"
 
 _DAY = timedelta(days=1)
 
+_RATE = re.compile(r"[0-9][0-9.e+-]{0,19}Hz")
+"""A group of one sampling rate."""
+
 _KEY = re.compile(r"(?P<trace>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})/(?P<rest>.+)")
 
 
@@ -130,6 +133,9 @@ def _attributes(marker: bytes, url: str) -> dict[str, Any]:
         attributes = json.loads(marker)["attributes"]
         if attributes["format"] != FORMAT:
             raise BadFormat(url, f"format {attributes['format']!r}, where {FORMAT!r} is read")
+        for rate in attributes["rates"]:
+            if not _RATE.fullmatch(rate):
+                raise BadFormat(url, f"rates: {rate!r} is not the name of a group of it")
     except (ValueError, KeyError, TypeError) as error:
         raise BadFormat(url, f"not a station-day written by `tidepick ingest`: {error}") from error
     return dict(attributes)
