@@ -30,7 +30,7 @@ HANGS = (-signal.SIGPROF, -signal.SIGKILL)
 
 
 def fuzz(files: int, seed: int, processes: int, keep: Path, out: Console) -> dict[str, Any]:
-    """Files [0, files), up to an interrupt; what was found, how long they took, how large they were."""
+    """Files [0, files), up to an interrupt: what was found, the slowest and the largest."""
     verdicts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     found: list[dict[str, Any]] = []

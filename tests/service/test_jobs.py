@@ -313,14 +313,15 @@ def test_a_cluster_that_does_not_know_our_token(
 def test_the_token_may_lie_in_a_file(
     cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As docker-compose.yml has it; the same cluster, the same catalogue: nothing is left to do."""
+    """As docker-compose.yml has it."""
     kept = tmp_path / "token"
     kept.write_text(TOKEN + "\n")
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(kept))
     campaign = write_campaign(folder, f"s3://{cluster.bucket}/by-file")
-    done = tidepick("submit", campaign, "--address", cluster.dashboard, "--json")
+    done = tidepick("submit", campaign, "--address", cluster.dashboard, "--json", "--no-wait")
     assert done.returncode == 0, done.stderr
+    ended(cluster, json.loads(done.stdout)["job"])
 
 
 def test_no_credential_is_written_down(cluster: Cluster) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import errno
 import json
+import math
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -41,6 +42,9 @@ FORMAT = "tidepick-continuous-1"
 MARKER = "zarr.json"
 
 _DAY = timedelta(days=1)
+
+MOST_CHUNKS = 1_000_000
+"""Of a shard: its index is read whole."""
 
 _RATE = re.compile(r"[0-9][0-9.e+-]{0,19}Hz")
 """A group of one sampling rate."""
@@ -119,8 +123,11 @@ class ZarrArchive:
                     fragments += _read_rate(group, start_ns, end_ns, f"{url}/{rate}")
             except PermissionError as error:
                 raise AccessDenied(errno.EACCES, f"access denied: {url}: {error}") from error
-            except (FileNotFoundError, KeyError, ValueError, TypeError, RuntimeError) as error:
-                # a lost array, a checksum that fails, metadata that are no JSON
+            except (
+                *(FileNotFoundError, LookupError, ValueError, TypeError, RuntimeError),
+                *(ArithmeticError, RecursionError),
+            ) as error:
+                # a lost array, a checksum that fails, metadata that are no JSON or no sense
                 raise BadFormat(url, f"damaged; ingest this day again ({error})") from error
             except OSError as error:
                 raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
@@ -184,8 +191,17 @@ def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array whose metadata ask for no more memory than a reading may have."""
     array = group[name]
-    assert isinstance(array, zarr.Array)
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{name} is no array")
+    chunk, shard = math.prod(array.chunks), math.prod(array.shards or array.chunks)
+    if not 0 < chunk <= MOST_SAMPLES or shard // chunk > MOST_CHUNKS:
+        raise ValueError(f"{name}: chunks of {array.chunks} in shards of {array.shards}")
+    if name == "offsets" and math.prod(array.shape) > MOST_SAMPLES:
+        raise ValueError(f"{name}: shape {array.shape}")
+    if name != "offsets" and array.shape[:-1] not in ((len(COMPONENTS),), ()):
+        raise ValueError(f"{name}: shape {array.shape}")
     return array
 
 
