@@ -12,7 +12,15 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from catalog.verbs import AccessDenied, Listed, MissingObject, ObjectChanged, Part, StoreUnavailable
+from catalog.verbs import (
+    AccessDenied,
+    Listed,
+    MissingObject,
+    ObjectChanged,
+    Part,
+    StoreUnavailable,
+    confined,
+)
 
 
 class LocalStore:
@@ -23,7 +31,10 @@ class LocalStore:
         self.url = str(self.root)
 
     def url_of(self, key: str) -> str:
-        return str(self.root / key)
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        return self.root / confined(key)
 
     def fetch(self, key: str) -> tuple[bytes, str]:
         with self._opened(key) as file:
@@ -41,7 +52,7 @@ class LocalStore:
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
-        path = self.root / key
+        path = self._path(key)
         try:
             with path.open("rb") as file:
                 yield file
@@ -52,7 +63,7 @@ class LocalStore:
 
     def create(self, key: str, body: bytes) -> bool:
         try:
-            return self._create(self.root / key, body)
+            return self._create(self._path(key), body)
         except PermissionError as error:
             raise AccessDenied(errno.EACCES, f"not writable: {self.url_of(key)}") from error
         except OSError as error:  # a full disk, a file where a folder should be
@@ -102,7 +113,7 @@ class LocalStore:
     def _entries(self, folder: str) -> Sequence[os.DirEntry[str]]:
         """What a folder holds; nothing where there is none."""
         try:
-            with os.scandir(self.root / folder) as entries:
+            with os.scandir(self._path(folder)) as entries:
                 return [*entries]
         except FileNotFoundError:
             return []

@@ -18,6 +18,7 @@ from catalog.verbs import (
     Part,
     S3Options,
     StoreUnavailable,
+    confined,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class S3Store:
         return self._fs
 
     def _key(self, key: str) -> str:
-        return f"{self.prefix}/{key}" if self.prefix else key
+        return f"{self.prefix}/{confined(key)}" if self.prefix else confined(key)
 
     def _got(
         self, key: str, asked: Mapping[str, str] | None = None

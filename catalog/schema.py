@@ -28,7 +28,9 @@ EPOCH = date(1970, 1, 1)
 BLANK = "_"
 """Stands for a blank network or station."""
 
-_CODE = re.compile(r"[A-Za-z0-9_-]*")
+_CODE = re.compile(r"[A-Za-z0-9_-]{0,64}")
+"""A code names folders and files, so that nothing but these letters is one; FDSN's are shorter."""
+
 _TEMPORARY = re.compile(r"[1-9XYZ].")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from catalog.errors import Refusal
+
 
 class StoreError(OSError):
     """A store refused or could not serve; the message names the URL and the fix."""
@@ -51,6 +53,13 @@ class Part:
     body: bytes
     size: int
     etag: str
+
+
+def confined(key: str) -> str:
+    """The key, where it cannot lead out of a store's root. Raises Refusal."""
+    if key.startswith("/") or "\0" in key or not {".", ".."}.isdisjoint(key.split("/")):
+        raise Refusal(f"key {key!r}: it may lead out of the store; use plain names and '/'")
+    return key
 
 
 class Store(Protocol):

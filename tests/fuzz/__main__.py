@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,12 @@ from rich.table import Table
 from tests.fuzz.mutate import mutated
 from tests.fuzz.worker import DEADLINE_S, Worker
 
+HANGS = (-signal.SIGPROF, -signal.SIGKILL)
+"""Exit codes of a process that was ended because it took too long."""
+
 
 def fuzz(files: int, seed: int, processes: int, keep: Path, out: Console) -> dict[str, Any]:
-    """All files; what was found, and how long and how large they were."""
+    """Files [0, files), up to an interrupt: what was found, the slowest and the largest."""
     verdicts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     found: list[dict[str, Any]] = []
@@ -44,12 +49,9 @@ def fuzz(files: int, seed: int, processes: int, keep: Path, out: Console) -> dic
     begun = time.monotonic()
     step = min(processes, files)
     workers = {k: Worker(k, step, files, seed) for k in range(step)}
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=out,
-    ) as progress:
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    # what was found by then counts, where it is interrupted
+    with suppress(KeyboardInterrupt), Progress(*columns, console=out) as progress:
         task = progress.add_task("files", total=files)
         while verdicts.total() < files:
             wait([worker.results for worker in workers.values()], timeout=1.0)
@@ -68,7 +70,7 @@ def fuzz(files: int, seed: int, processes: int, keep: Path, out: Console) -> dic
                         continue
                     code = worker.process.exitcode
                     name = mutated(number, seed)[0]
-                    note(number, name, "hang" if code == -9 else "crash", f"exit code {code}")
+                    note(number, name, "hang" if code in HANGS else "crash", f"exit code {code}")
                     if number + step < files:
                         workers[k] = Worker(number + step, step, files, seed)
                     continue
@@ -76,7 +78,7 @@ def fuzz(files: int, seed: int, processes: int, keep: Path, out: Console) -> dic
                     worker.process.kill()
             progress.update(task, completed=verdicts.total())
     return {
-        "files": files,
+        "files": verdicts.total(),
         "seed": seed,
         "verdicts": dict(verdicts),
         "kinds": dict(kinds),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 import time
 import traceback
 import warnings
@@ -18,10 +19,10 @@ from tests.fuzz.check import read
 from tests.fuzz.mutate import mutated
 
 HANG_S = 5.0
-"""CPU seconds that a file of at most 100 kB may take."""
+"""CPU seconds that a file of at most 100 kB may take; after four times as many it is killed."""
 
-DEADLINE_S = 60.0
-"""Wall seconds after which a process is killed: the machine may have other work."""
+DEADLINE_S = 900.0
+"""Wall seconds without a word, after which a process is killed: the machine may be busy."""
 
 MEMORY = 256 * 2**20
 """Bytes that a file may take beyond what the process had before."""
@@ -67,6 +68,7 @@ def work(
     for number in range(first, files, step):
         name, body = mutated(number, seed)
         at.value = number
+        signal.setitimer(signal.ITIMER_PROF, 4 * HANG_S)  # its signal ends C code too
         Path("/proc/self/clear_refs").write_text("5")  # peak memory counts from here
         before, cpu, wrong = _status("VmRSS"), time.process_time(), ""
         try:

@@ -288,16 +288,40 @@ def test_another_server_is_no_dashboard(cluster: Cluster, folder: Path, s3_endpo
     assert done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.mark.parametrize("token", [TOKEN[::-1], None], ids=["another", "none"])
 def test_a_cluster_that_does_not_know_our_token(
-    cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    token: str | None,
 ) -> None:
-    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN[::-1])
+    if token is not None:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    else:
+        monkeypatch.setenv("HOME", str(tmp_path))  # where a token of the user's would be
+        monkeypatch.delenv("RAY_AUTH_MODE")
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
     campaign = write_campaign(folder, f"s3://{cluster.bucket}/never")
     for command, address in (("submit", cluster.dashboard), ("run", cluster.address)):
         done = tidepick(command, campaign, "--address", address)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert f"tidepick: --address {address}: " in done.stderr
         assert "RAY_AUTH" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_token_may_lie_in_a_file(
+    cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As docker-compose.yml has it."""
+    kept = tmp_path / "token"
+    kept.write_text(TOKEN + "\n")
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(kept))
+    campaign = write_campaign(folder, f"s3://{cluster.bucket}/by-file")
+    done = tidepick("submit", campaign, "--address", cluster.dashboard, "--json", "--no-wait")
+    assert done.returncode == 0, done.stderr
+    ended(cluster, json.loads(done.stdout)["job"])
 
 
 def test_no_credential_is_written_down(cluster: Cluster) -> None:

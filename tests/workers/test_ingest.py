@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import tempfile
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ from obspy import Stream, Trace, UTCDateTime
 from catalog.schema import DAY_NS, Flag, Outcome, TraceId, day_of, day_start_ns
 from catalog.store import LocalStore, Store, open_store
 from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.archives.zarr import FORMAT, group_path
 from workers.ingest import Ingested, ingest
 from workers.waveform import Reading, Waveform, assemble, grid_index
 
@@ -239,3 +242,45 @@ def test_days_that_cannot_be_read_are_told_and_not_written(tmp_path: Path) -> No
     assert one.state == "unreadable" and "HTML" in one.detail
     store: Store = open_store(destination)
     assert not list(store.list())
+
+
+def _swollen(folder: Path, name: str, how: str) -> None:
+    """Metadata of an array, there and consolidated, that announce far more than there is."""
+    for path in (folder / "100Hz" / name / "zarr.json", folder / "100Hz" / "zarr.json"):
+        document = json.loads(path.read_text())
+        metadata = document
+        if path.parent.name == "100Hz":
+            metadata = document["consolidated_metadata"]["metadata"][name]
+        if how == "shape":
+            metadata["shape"][0] = 2**40
+        elif how == "shard":
+            metadata["chunk_grid"]["configuration"]["chunk_shape"][-1] *= 2**40
+        else:
+            codec = metadata["codecs"][0]["configuration"]
+            for grid in (codec, metadata["chunk_grid"]["configuration"]):
+                grid["chunk_shape"][-1] *= 2**30
+        path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("offsets", "shape"), ("data", "shape"), ("data", "shard"), ("data", "chunk")]
+)
+def test_metadata_cannot_ask_for_memory(tmp_path: Path, name: str, how: str) -> None:
+    source, destination = (str(tmp_path / part) for part in ("sds", "zarr"))
+    start = day_start_ns(DAY)
+    put_day(source, DAY, "Z", miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0))
+    done(source, destination)
+    _swollen(Path(destination) / str(HH) / DAY.isoformat(), name, how)
+    (lost,) = opened("zarr", destination).read(HH, start, start + 60 * SECOND).lost
+    assert lost.outcome == Outcome.BAD_FORMAT and re.search(f"{name}: (shape|chunks of)", lost.why)
+
+
+@pytest.mark.parametrize("rate", ["../../elsewhere", "/etc", "..", "100Hz/../../x", "Hz", "1\0Hz"])
+def test_a_day_names_no_folder_but_its_own(tmp_path: Path, rate: str) -> None:
+    store = open_store(str(tmp_path / "zarr"))
+    attributes = {"format": FORMAT, "rates": [rate], "flags": [], "detail": []}
+    marker = json.dumps({"attributes": attributes}).encode()
+    store.create(f"{group_path(HH, DAY)}/zarr.json", marker)
+    reading = opened("zarr", store.url).read(HH, day_start_ns(DAY), day_start_ns(DAY) + SECOND)
+    (lost,) = reading.lost
+    assert lost.outcome == Outcome.BAD_FORMAT and "not the name of a group" in lost.why

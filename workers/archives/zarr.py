@@ -18,6 +18,7 @@ from __future__ import annotations
 import atexit
 import errno
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
@@ -50,6 +51,12 @@ FORMAT = "tidepick-continuous-1"
 MARKER = "zarr.json"
 
 _DAY = timedelta(days=1)
+
+MOST_CHUNKS = 1_000_000
+"""Of a shard: its index is read whole."""
+
+_RATE = re.compile(r"[0-9][0-9.e+-]{0,19}Hz")
+"""A group of one sampling rate."""
 
 _KEY = re.compile(r"(?P<trace>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})/(?P<rest>.+)")
 
@@ -146,8 +153,11 @@ class ZarrArchive:
             raise
         except PermissionError as error:
             raise AccessDenied(errno.EACCES, f"access denied: {url}: {error}") from error
-        except (FileNotFoundError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            # a lost array, a checksum that fails, metadata that are no JSON
+        except (
+            *(FileNotFoundError, LookupError, ValueError, TypeError, RuntimeError),
+            *(ArithmeticError, RecursionError),
+        ) as error:
+            # a lost array, a checksum that fails, metadata that are no JSON or no sense
             raise BadFormat(url, f"damaged; ingest this day again ({error})") from error
         except OSError as error:
             raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
@@ -159,6 +169,9 @@ def _attributes(marker: bytes, url: str) -> dict[str, Any]:
         attributes = json.loads(marker)["attributes"]
         if attributes["format"] != FORMAT:
             raise BadFormat(url, f"format {attributes['format']!r}, where {FORMAT!r} is read")
+        for rate in attributes["rates"]:
+            if not _RATE.fullmatch(rate):
+                raise BadFormat(url, f"rates: {rate!r} is not the name of a group of it")
     except (ValueError, KeyError, TypeError) as error:
         raise BadFormat(url, f"not a station-day written by `tidepick ingest`: {error}") from error
     return dict(attributes)
@@ -207,8 +220,17 @@ def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array whose metadata ask for no more memory than a reading may have."""
     array = group[name]
-    assert isinstance(array, zarr.Array)
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{name} is no array")
+    chunk, shard = math.prod(array.chunks), math.prod(array.shards or array.chunks)
+    if not 0 < chunk <= MOST_SAMPLES or shard // chunk > MOST_CHUNKS:
+        raise ValueError(f"{name}: chunks of {array.chunks} in shards of {array.shards}")
+    if name == "offsets" and math.prod(array.shape) > MOST_SAMPLES:
+        raise ValueError(f"{name}: shape {array.shape}")
+    if name != "offsets" and array.shape[:-1] not in ((len(COMPONENTS),), ()):
+        raise ValueError(f"{name}: shape {array.shape}")
     return array
 
 
