@@ -82,9 +82,14 @@ class Clustered:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of the value being zero; NaN where the error is not known."""
-        if not self.error > 0:
+        """Two-sided, of the value being zero; NaN where the error is not known.
+
+        Where all clusters gave the same value the error is 0 and the p-value is the sign test's.
+        """
+        if math.isnan(self.error):
             return math.nan
+        if self.error == 0:
+            return float(0.5**self.freedom) if self.estimate.value else 1.0
         return float(2 * stats.t.sf(abs(self.estimate.value) / self.error, self.freedom))
 
 

@@ -92,7 +92,7 @@ def clusters(traces: pa.Table) -> Clusters:
     A column without any value gives no clusters: intervals are then not over events, or stations,
     and `Clusters.over` says so.
     """
-    return Clusters(_codes(traces["event_id"]), _codes(traces["station"]))
+    return Clusters(codes(traces["event_id"]), codes(traces["station"]))
 
 
 def by_candidate(traces: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -117,14 +117,15 @@ def few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _codes(column: pa.ChunkedArray) -> Codes | None:
+def codes(column: pa.ChunkedArray) -> Codes | None:
+    """Whole numbers for the values of a column of text; each null its own, None if all are."""
     if column.null_count == len(column):
         return None
     encoded = column.combine_chunks().dictionary_encode()
-    codes: Codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy().copy()
-    alone = codes < 0
-    codes[alone] = len(encoded.dictionary) + np.arange(int(alone.sum()))
-    return codes
+    numbers: Codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy().copy()
+    alone = numbers < 0
+    numbers[alone] = len(encoded.dictionary) + np.arange(int(alone.sum()))
+    return numbers
 
 
 def _check_keys(traces: pa.Table) -> None:
