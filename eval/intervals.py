@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from eval.metrics import CONFIDENCE, Estimate, Sample, rate_per_hour
+from eval.metrics import CONFIDENCE, Estimate, Sample, rate_per_hour, wilson
 
 REPLICATES = 2000
 _TAIL = (1 - CONFIDENCE) / 2
@@ -91,6 +91,20 @@ class Clustered:
         if self.error == 0:
             return float(0.5**self.freedom) if self.estimate.value else 1.0
         return float(2 * stats.t.sf(abs(self.estimate.value) / self.error, self.freedom))
+
+    @property
+    def columns(self) -> dict[str, float | int | None]:
+        """The columns `value`, `low`, `high`, `n` and `clusters` of a table; null for NaN."""
+        return columns(self.estimate) | {
+            "n": self.rows,
+            "clusters": self.freedom + 1 if self.rows else 0,
+        }
+
+
+def columns(estimate: Estimate) -> dict[str, float | int | None]:
+    """The columns `value`, `low` and `high` of a table; null for NaN."""
+    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {name: None if math.isnan(end) else end for name, end in ends.items()}
 
 
 UNDEFINED = Clustered(Estimate(math.nan, math.nan, math.nan), math.nan, 0, 0)
@@ -240,14 +254,8 @@ def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: in
         # Where every cluster agrees each counts as one row: it may have answered as a whole.
         spread = value * (1 - value)
         effective = spread / variance if variance > 0 and spread > 0 else float(clusters)
-        return Clustered(_wilson(value, effective, t), error, freedom, rows)
+        return Clustered(wilson(value, effective, t), error, freedom, rows)
     low, high = value - t * error, value + t * error
     if kind is not Kind.MEAN:
         low = max(0.0, low)
     return Clustered(Estimate(value, low, high), error, freedom, rows)
-
-
-def _wilson(p: float, n: float, t: float) -> Estimate:
-    centre = (p + t * t / (2 * n)) / (1 + t * t / n)
-    half = t * math.sqrt(p * (1 - p) / n + (t / (2 * n)) ** 2) / (1 + t * t / n)
-    return Estimate(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))

@@ -31,7 +31,7 @@ from scipy import stats
 
 from catalog.schema import PHASES, Outcome
 from eval import traces as per_trace
-from eval.intervals import REPLICATES, Clustered, Clusters, Kind, ratios
+from eval.intervals import REPLICATES, Clustered, Clusters, Kind, columns, ratios
 from eval.metrics import CONFIDENCE, Estimate
 from eval.strata import ALL, bins_of
 from eval.thresholds import Thresholds, named
@@ -230,13 +230,10 @@ def _scored(
                 "phase": metric.phase,
                 "metric": metric.name,
                 "threshold": metric.threshold,
-                "value": _defined(estimate.value),
-                "low": _defined(estimate.low),
-                "high": _defined(estimate.high),
-                "n": one.rows,
                 "count": int(numerators[:, k].sum()) if share else None,
-                "clusters": one.freedom + 1 if one.rows else 0,
                 "interval_over": clusters.over,
+                **one.columns,
+                **columns(estimate),
             }
         )
     return rows
@@ -263,7 +260,3 @@ def _numbers(truths: Truths) -> Numbers:
 
 def _count(truths: Truths) -> int:
     return int(np.count_nonzero(truths))
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 UNKNOWN = "unknown"
 """The bin of a trace that has no value."""
@@ -41,6 +42,16 @@ def magnitude_bins(magnitudes: Numbers) -> Bins:
 def snr_bins(decibels: Numbers) -> Bins:
     """Below 0 dB, bins of 10 dB that hold their lower end, 30 dB and above; NaN is unknown."""
     return _between(decibels, _SNR_DB, " dB")
+
+
+def with_pick_snr(picks: pa.Table) -> pa.Table:
+    """Picks with `snr_db`, 20 log10(amplitude / noise_amplitude); null where that is no number."""
+    ratio = pc.divide(
+        picks["amplitude"].cast(pa.float64()), picks["noise_amplitude"].cast(pa.float64())
+    )
+    decibels = pc.multiply(pc.log10(ratio), 20.0)
+    finite = pc.fill_null(pc.is_finite(decibels), False)
+    return picks.append_column("snr_db", pc.if_else(finite, decibels, None))
 
 
 def bins_of(traces: pa.Table, stratum: str) -> Bins:
