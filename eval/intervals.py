@@ -214,7 +214,7 @@ def _ratio(totals: Sample, kinds: list[Kind]) -> Sample:
     k = len(kinds)
     above, below = totals[..., :k], totals[..., k:]
     figures = np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
-    roots = np.array([kind is Kind.ROOT for kind in kinds])
+    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
     # Only the columns of squares: a mean difference may be negative.
     figures[..., roots] = np.sqrt(figures[..., roots])
     return figures
@@ -233,7 +233,7 @@ def _variance(drawn: Sample) -> Sample:
 def _independent_variance(rows: Sample, values: Sample, kinds: list[Kind]) -> Sample:
     """What resampling single rows tends to, without resampling them: the ratio linearised."""
     k = len(kinds)
-    roots = np.array([kind is Kind.ROOT for kind in kinds])
+    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
     means = np.where(roots, values**2, values)
     rest = np.square(rows[:, :k] - means * rows[:, k:]).sum(axis=0)
     below = rows[:, k:].sum(axis=0)

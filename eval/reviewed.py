@@ -5,7 +5,7 @@ stands on the arrivals; precision has a lower bound only, TP / (TP + extras), an
 a sample of the extras was reviewed (eval/audit.py). Where the truth is complete use
 `eval.continuous.score`, on verified noise `eval.noise`.
 
-Picks have the columns of `eval.continuous` (and `saddle` for `picks_at`), arrivals ARRIVAL_SCHEMA;
+Picks have the columns of `eval.continuous` (and `saddle` for `curve`), arrivals ARRIVAL_SCHEMA;
 both may have more columns to stratify by, and must be cut to the same stations and time span.
 """
 
@@ -25,7 +25,7 @@ from eval.continuous import PICK_COLUMNS, checked, nanoseconds, paired_rows, tru
 from eval.intervals import REPLICATES, Clusters, Kind, ratios
 from eval.metrics import within
 from eval.strata import ALL, bins_of
-from eval.thresholds import Thresholds
+from eval.thresholds import picks_at
 from eval.traces import Numbers, codes, few
 
 TOLERANCES_S = (0.1, 0.25, 0.5, 1.0)
@@ -77,24 +77,6 @@ class _Judged:
     found: npt.NDArray[np.bool_]
     residual_s: Numbers
     matched: npt.NDArray[np.bool_]
-
-
-def picks_at(picks: pa.Table, thresholds: float | Thresholds) -> pa.Table:
-    """The picks that stand at each candidate's thresholds, by the rule of the catalogue's views."""
-    given = Thresholds.of(thresholds)
-    stand = np.zeros(picks.num_rows, bool)
-    probability, saddle = (picks[name].to_numpy() for name in ("probability", "saddle"))
-    candidates, phases = (
-        picks[name].cast(pa.string()).to_numpy() for name in ("candidate", "phase")
-    )
-    for candidate in np.unique(candidates):
-        for phase in PHASES:
-            own = (candidates == candidate) & (phases == phase)
-            if own.any():
-                t = given.at(str(candidate), phase)
-                reaches = probability >= np.asarray(t, probability.dtype)
-                stand |= own & reaches & (saddle < np.asarray(t / 2, saddle.dtype))
-    return picks.filter(pa.array(stand))
 
 
 def score(
@@ -166,11 +148,19 @@ def found_on(
 
 def extras(picks: pa.Table, arrivals: pa.Table, tolerance_s: float = 0.5) -> pa.Table:
     """The picks that no arrival explains, all their columns."""
+    judged = judged_picks(picks, arrivals, tolerance_s)
+    return judged.filter(pc.invert(judged["matched"])).drop_columns("matched")
+
+
+def judged_picks(picks: pa.Table, arrivals: pa.Table, tolerance_s: float = 0.5) -> pa.Table:
+    """The picks, all their columns, and `matched`: an arrival explains it. Sorted by candidate."""
     parts = [
-        judged.picks.filter(pa.array(~judged.matched))
+        judged.picks.append_column("matched", pa.array(judged.matched))
         for judged in _judged(picks, arrivals, tolerance_s, ())
     ]
-    return pa.concat_tables(parts) if parts else picks.slice(0, 0)
+    if not parts:
+        return picks.append_column("matched", pa.nulls(0, pa.bool_()))
+    return pa.concat_tables(parts)
 
 
 def curve(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from catalog.schema import PHASES, digest
 from eval.metrics import Sample
@@ -42,6 +43,24 @@ class Thresholds:
 def named(threshold: float) -> str:
     """A threshold in a metric's name: `t0.30`, `t0.275`."""
     return f"t{threshold:.2f}" if round(threshold, 2) == threshold else f"t{threshold:g}"
+
+
+def picks_at(picks: pa.Table, thresholds: float | Thresholds) -> pa.Table:
+    """The picks that stand at each candidate's thresholds, by the rule of the catalogue's views."""
+    given = Thresholds.of(thresholds)
+    stand = np.zeros(picks.num_rows, bool)
+    probability, saddle = (picks[name].to_numpy() for name in ("probability", "saddle"))
+    candidates, phases = (
+        picks[name].cast(pa.string()).to_numpy() for name in ("candidate", "phase")
+    )
+    for candidate in np.unique(candidates):
+        for phase in PHASES:
+            own = (candidates == candidate) & (phases == phase)
+            if own.any():
+                t = given.at(str(candidate), phase)
+                reaches = probability >= np.asarray(t, probability.dtype)
+                stand |= own & reaches & (saddle < np.asarray(t / 2, saddle.dtype))
+    return picks.filter(pa.array(stand))
 
 
 def counts_at(probability: Sample, thresholds: Sample, saddle: Sample | None = None) -> Sample:

@@ -10,9 +10,9 @@ import pytest
 
 from catalog.schema import ARRIVAL_SCHEMA
 from eval.comparison import compare
-from eval.reviewed import CURVE_SCHEMA, REVIEWED_SCHEMA, curve, extras, found_on, picks_at, score
+from eval.reviewed import CURVE_SCHEMA, REVIEWED_SCHEMA, curve, extras, found_on, score
 from eval.strata import with_pick_snr
-from eval.thresholds import Thresholds
+from eval.thresholds import Thresholds, picks_at
 
 GOLDEN = Path(__file__).parents[2] / "../shared/data/golden/benchmark/matching_cases.json"
 T0 = 1_644_105_600_000_000_000
