@@ -284,6 +284,37 @@ ARRIVAL_SCHEMA = pa.schema(
 )
 """Reference arrivals (analysts' or planted), the truth that picks are judged by."""
 
+TRACE_SCHEMA = pa.schema(
+    [
+        ("weight", pa.string()),  # the candidate
+        ("trace_name", pa.string()),  # as its dataset calls it; with dataset and chunk, unique
+        ("dataset", pa.string()),
+        ("chunk", pa.string()),
+        ("event_id", pa.string()),
+        ("station", pa.string()),  # NET.STA
+        ("dist_bin", pa.string()),  # where null, eval/strata.py makes the bins from the numbers
+        ("depth_bin", pa.string()),
+        ("mag_bin", pa.string()),
+        ("distance_km", pa.float64()),
+        ("depth_km", pa.float64()),
+        ("magnitude", pa.float64()),
+        ("snr_db", pa.float64()),
+        ("p_in_window", pa.int64()),  # sample of the label in the window; -1 where there is none
+        ("s_in_window", pa.int64()),
+        ("p_prob", pa.float64()),  # highest probability within 5 s of the label
+        ("s_prob", pa.float64()),
+        ("p_residual_s", pa.float64()),  # that peak minus the label
+        ("s_residual_s", pa.float64()),
+        ("outcome", pa.string()),  # an Outcome: `picked`, or why there is no probability
+        ("detail", pa.string()),
+    ]
+)
+"""One candidate on one labelled trace: what running a model hands to judging it (eval/oracle.py).
+
+A table may have further columns to stratify by. Probabilities and residuals are float64: 0.7 as a
+float32 is below 0.7, and a threshold of 0.7 would miss it.
+"""
+
 
 def day_start_ns(day: date) -> int:
     return (day - EPOCH).days * DAY_NS

@@ -39,7 +39,7 @@ MATCHED_SCHEMA = pa.schema(
 )
 
 _KEY = ("network", "station", "location", "phase")
-_PICK_COLUMNS = ("candidate", *_KEY, "time", "offset_ns", "probability")
+PICK_COLUMNS = ("candidate", *_KEY, "time", "offset_ns", "probability")
 
 
 def matched(picks: pa.Table, arrivals: pa.Table, tolerance_s: float = 0.5) -> pa.Table:
@@ -48,23 +48,10 @@ def matched(picks: pa.Table, arrivals: pa.Table, tolerance_s: float = 0.5) -> pa
     Returns MATCHED_SCHEMA, sorted by candidate, station, phase and time. Raises ValueError, naming
     the table and the column, for a column that is missing, holds nulls, or an unknown phase.
     """
-    picks = _checked(picks, _PICK_COLUMNS, "picks")
-    arrivals = _checked(arrivals, ARRIVAL_SCHEMA.names, "arrivals")
-    pick_times = _nanoseconds(picks) + picks["offset_ns"].to_numpy().astype(np.int64)
-    arrival_times = _nanoseconds(arrivals)
-
-    arrival_rows: list[Indices] = []
-    pick_rows: list[Indices] = []
-    for among_arrivals, among_picks in _groups(picks, pick_times, arrivals, arrival_times):
-        pairs = match(
-            arrival_times[among_arrivals], pick_times[among_picks], tolerance_ns(tolerance_s)
-        )
-        arrival_rows.append(among_arrivals[pairs[0]])
-        pick_rows.append(among_picks[pairs[1]])
-    no_row = np.empty(0, np.intp)
-    arrival_row = np.concatenate([no_row, *arrival_rows])
-    pick_row = np.concatenate([no_row, *pick_rows])
-
+    picks = checked(picks, PICK_COLUMNS, "picks")
+    arrivals = checked(arrivals, ARRIVAL_SCHEMA.names, "arrivals")
+    arrival_row, pick_row = paired_rows(picks, arrivals, tolerance_s)
+    arrival_times, pick_times = nanoseconds(arrivals), true_times(picks)
     residuals = (pick_times[pick_row] - arrival_times[arrival_row]) / 1e9
     chosen, reference = picks.take(pick_row), arrivals.take(arrival_row)
     columns = {name: chosen[name] for name in ("candidate", *_KEY, "probability")} | {
@@ -76,6 +63,21 @@ def matched(picks: pa.Table, arrivals: pa.Table, tolerance_s: float = 0.5) -> pa
     return pa.table(
         [columns[field.name].cast(field.type) for field in MATCHED_SCHEMA], MATCHED_SCHEMA
     )
+
+
+def paired_rows(picks: pa.Table, arrivals: pa.Table, tolerance_s: float) -> tuple[Indices, Indices]:
+    """(arrival rows, pick rows) of the pairs of `matched`, of tables that are `checked`."""
+    pick_times, arrival_times = true_times(picks), nanoseconds(arrivals)
+    arrival_rows: list[Indices] = []
+    pick_rows: list[Indices] = []
+    for among_arrivals, among_picks in _groups(picks, pick_times, arrivals, arrival_times):
+        pairs = match(
+            arrival_times[among_arrivals], pick_times[among_picks], tolerance_ns(tolerance_s)
+        )
+        arrival_rows.append(among_arrivals[pairs[0]])
+        pick_rows.append(among_picks[pairs[1]])
+    no_row = np.empty(0, np.intp)
+    return np.concatenate([no_row, *arrival_rows]), np.concatenate([no_row, *pick_rows])
 
 
 def score(
@@ -96,8 +98,8 @@ def score(
     of hours are always scored.
     """
     pairs = matched(picks, arrivals, tolerance_s)
-    picks = _checked(picks, _PICK_COLUMNS, "picks")
-    arrivals = _checked(arrivals, ARRIVAL_SCHEMA.names, "arrivals")
+    picks = checked(picks, PICK_COLUMNS, "picks")
+    arrivals = checked(arrivals, ARRIVAL_SCHEMA.names, "arrivals")
     names = {*candidates, *pc.unique(picks["candidate"]).to_pylist()}
     if isinstance(station_hours, pa.Table):
         hours = _hours_by_candidate(station_hours)
@@ -157,7 +159,7 @@ def _codes(
     return codes[: len(first)], codes[len(first) :]
 
 
-def _checked(table: pa.Table, names: Sequence[str], called: str) -> pa.Table:
+def checked(table: pa.Table, names: Sequence[str], called: str) -> pa.Table:
     """The named columns, text as plain strings; ValueError for what cannot be matched."""
     columns = {}
     for name in names:
@@ -179,7 +181,13 @@ def _checked(table: pa.Table, names: Sequence[str], called: str) -> pa.Table:
     return pa.table(columns)
 
 
-def _nanoseconds(table: pa.Table) -> Times:
+def true_times(picks: pa.Table) -> Times:
+    """Times of the peaks' samples, int64 nanoseconds: the grid's plus `offset_ns`."""
+    offsets: Times = picks["offset_ns"].to_numpy().astype(np.int64)
+    return nanoseconds(picks) + offsets
+
+
+def nanoseconds(table: pa.Table) -> Times:
     """`time` as int64 nanoseconds since the Unix epoch; a time without a zone is UTC."""
     times: Times = table["time"].cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64()).to_numpy()
     return times

@@ -39,13 +39,17 @@ def proportion(successes: int, trials: int) -> Estimate:
         raise ValueError(f"proportion: {successes} successes in {trials} trials")
     if trials == 0:
         return Estimate(math.nan, math.nan, math.nan)
-    z = float(stats.norm.ppf(1 - _TAIL))
-    value = successes / trials
-    centre = (value + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * math.sqrt(value * (1 - value) / trials + (z / (2 * trials)) ** 2)
+    return wilson(successes / trials, trials, float(stats.norm.ppf(1 - _TAIL)))
+
+
+def wilson(share: float, trials: float, z: float) -> Estimate:
+    """Wilson's score interval of a share of so many independent trials, also effective ones."""
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     half /= 1 + z * z / trials
     # Rounding may put the ends of 0 / n and n / n a little inside the value.
-    return Estimate(value, max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
+    low, high = max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+    return Estimate(share, low, high)
 
 
 def f1_score(matched: int, picks: int, arrivals: int) -> Estimate:

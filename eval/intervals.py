@@ -1,0 +1,261 @@
+"""Intervals that know which rows err together: bootstrap over events, over stations, over both.
+
+One event is seen by many stations and one station sees many events, so rows are not independent.
+Every figure here is a ratio of two sums over rows, so a replicate needs only each cluster's two
+sums and how often the cluster was drawn: one matrix product makes all figures of all replicates.
+
+The two-way variance is V = V_event + V_station - V_pair (Cameron, Gelbach and Miller 2011), each
+from its own bootstrap, B >= 2000. Intervals use Student's t with one degree of freedom less than
+the fewer of the two clusters, and Wilson's form for proportions with the effective number of
+rows, p (1 - p) / V, so that no interval leaves [0, 1] or shrinks to nothing at 0 and 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from eval.metrics import CONFIDENCE, Estimate, Sample, rate_per_hour, wilson
+
+REPLICATES = 2000
+_TAIL = (1 - CONFIDENCE) / 2
+_BLOCK = 4_000_000  # weights in memory at a time
+
+Codes = npt.NDArray[np.int64]
+
+
+class Kind(Enum):
+    """What a ratio of sums is, and so the form of its interval."""
+
+    PROPORTION = "proportion"  # of rows: Wilson's interval
+    MEAN = "mean"  # of any numbers: Student's interval
+    MAGNITUDE = "magnitude"  # mean of numbers that are never negative: cut at 0
+    ROOT = "root"  # root of a mean of squares
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Which rows err together.
+
+    event, station: integer codes [rows], of any values; None where the rows have none. A row that
+    shares its code with no other is a cluster of its own.
+    """
+
+    event: Codes | None
+    station: Codes | None
+
+    @property
+    def over(self) -> str:
+        """What intervals are over: `event+station`, `event`, `station`, or `row` (independent)."""
+        named = (("event", self.event), ("station", self.station))
+        return "+".join(name for name, codes in named if codes is not None) or "row"
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Clusters:
+        return Clusters(
+            None if self.event is None else self.event[rows],
+            None if self.station is None else self.station[rows],
+        )
+
+    def levels(self, rows: int) -> list[tuple[int, Codes]]:
+        """(sign, codes from 0) of each term of the variance."""
+        if self.event is not None and self.station is not None:
+            event, station = _dense(self.event), _dense(self.station)
+            pair = event * (int(station.max(initial=0)) + 1) + station
+            return [(1, event), (1, station), (-1, _dense(pair))]
+        one = self.event if self.event is not None else self.station
+        return [(1, np.arange(rows) if one is None else _dense(one))]
+
+
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """An estimate, its standard error over clusters, degrees of freedom, and rows counted."""
+
+    estimate: Estimate
+    error: float
+    freedom: int
+    rows: int
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of the value being zero; NaN where the error is not known.
+
+        Where all clusters gave the same value the error is 0 and the p-value is the sign test's.
+        """
+        if math.isnan(self.error):
+            return math.nan
+        if self.error == 0:
+            return float(0.5**self.freedom) if self.estimate.value else 1.0
+        return float(2 * stats.t.sf(abs(self.estimate.value) / self.error, self.freedom))
+
+    @property
+    def columns(self) -> dict[str, float | int | None]:
+        """The columns `value`, `low`, `high`, `n` and `clusters` of a table; null for NaN."""
+        return columns(self.estimate) | {
+            "n": self.rows,
+            "clusters": self.freedom + 1 if self.rows else 0,
+        }
+
+
+def columns(estimate: Estimate) -> dict[str, float | int | None]:
+    """The columns `value`, `low` and `high` of a table; null for NaN."""
+    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {name: None if math.isnan(end) else end for name, end in ends.items()}
+
+
+UNDEFINED = Clustered(Estimate(math.nan, math.nan, math.nan), math.nan, 0, 0)
+
+
+def ratios(
+    numerators: Sample,
+    denominators: Sample,
+    kinds: list[Kind],
+    clusters: Clusters,
+    *,
+    seed: int,
+    replicates: int = REPLICATES,
+) -> list[Clustered]:
+    """Sum of numerators over sum of denominators, column by column, with clustered intervals.
+
+    numerators, denominators: float64 [rows, k]. A row with denominator 0 does not count in that
+    column. kinds: [k]. The columns share their replicates. A column without rows is UNDEFINED; one
+    whose rows all lie in one cluster has a value and no interval.
+    """
+    if replicates < REPLICATES:
+        raise ValueError(f"replicates {replicates}: give at least {REPLICATES}")
+    numerators = np.asarray(numerators, np.float64)
+    denominators = np.asarray(denominators, np.float64)
+    columns = numerators.shape[1]
+    counted = denominators != 0
+    both = np.concatenate([numerators, denominators], axis=1)
+    values = _ratio(both.sum(axis=0), kinds)
+
+    variance = np.zeros(columns)
+    widest = np.zeros(columns)
+    fewest = np.full(columns, np.iinfo(np.int64).max)
+    for level, (sign, codes) in enumerate(clusters.levels(len(both))):
+        sums = cluster_sums(both, codes)
+        if clusters.over == "row":
+            own = _independent_variance(sums, values, kinds)
+        else:
+            generator = np.random.default_rng([seed, level])
+            own = _variance(_ratio(resampled(sums, replicates, generator), kinds))
+        own *= len(sums) / max(len(sums) - 1, 1)
+        variance += sign * own
+        if sign > 0:
+            widest = np.fmax(widest, own)
+            holding = cluster_sums(counted.astype(np.float64), codes) > 0
+            fewest = np.minimum(fewest, holding.sum(axis=0))
+    # The difference of two estimated variances can be negative; then the wider one stands.
+    variance = np.where(variance > 0, variance, widest)
+    return [
+        _interval(kind, float(values[k]), float(variance[k]), int(fewest[k]), int(rows))
+        for k, (kind, rows) in enumerate(zip(kinds, counted.sum(axis=0), strict=True))
+    ]
+
+
+def cluster_sums(values: Sample, codes: Codes) -> Sample:
+    """Sums [clusters, k] of the rows [rows, k] of each cluster; codes count from 0."""
+    clusters = int(codes.max(initial=-1)) + 1
+    if clusters == len(codes):
+        sums = np.empty_like(values)
+        sums[codes] = values
+        return sums
+    columns = [np.bincount(codes, column, minlength=clusters) for column in values.T]
+    return np.stack(columns, axis=1)
+
+
+def resampled(sums: Sample, replicates: int, generator: np.random.Generator) -> Sample:
+    """Totals [replicates, k] of as many clusters as there are, drawn with replacement."""
+    clusters = len(sums)
+    block = max(1, _BLOCK // max(clusters, 1))
+    totals = []
+    for start in range(0, replicates, block):
+        size = min(block, replicates - start)
+        drawn = generator.integers(clusters, size=(size, clusters), dtype=np.int64)
+        drawn += np.arange(size)[:, None] * clusters
+        times = np.bincount(drawn.ravel(), minlength=size * clusters).reshape(size, clusters)
+        totals.append(times.astype(np.float64) @ sums)
+    return np.concatenate(totals)
+
+
+def rate(
+    counts: Sample, hours: Sample, clusters: Clusters, *, seed: int, replicates: int = REPLICATES
+) -> tuple[Estimate, Clustered]:
+    """Events per hour: Garwood's interval (independent events), and the clustered one.
+
+    counts, hours: float64 [rows], one row a stretch of data, such as a station's hours. Without
+    any event the clustered interval is Garwood's: there is nothing to resample.
+    """
+    garwood = rate_per_hour(int(counts.sum()), float(hours.sum()))
+    [clustered] = ratios(
+        counts[:, None],
+        hours[:, None],
+        [Kind.MAGNITUDE],
+        clusters,
+        seed=seed,
+        replicates=replicates,
+    )
+    if not counts.any():
+        clustered = Clustered(garwood, math.nan, clustered.freedom, clustered.rows)
+    return garwood, clustered
+
+
+def _dense(codes: Codes) -> Codes:
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+
+def _ratio(totals: Sample, kinds: list[Kind]) -> Sample:
+    """[..., 2 k] sums to [..., k] figures; NaN where the denominator is 0."""
+    k = len(kinds)
+    above, below = totals[..., :k], totals[..., k:]
+    figures = np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
+    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
+    # Only the columns of squares: a mean difference may be negative.
+    figures[..., roots] = np.sqrt(figures[..., roots])
+    return figures
+
+
+def _variance(drawn: Sample) -> Sample:
+    """Variance of each column over its defined replicates; NaN where a tenth are undefined."""
+    defined = ~np.isnan(drawn)
+    n = defined.sum(axis=0)
+    mean = np.where(defined, drawn, 0.0).sum(axis=0) / np.maximum(n, 1)
+    square = np.where(defined, drawn - mean, 0.0) ** 2
+    variance = square.sum(axis=0) / np.maximum(n - 1, 1)
+    return np.where(n > 0.9 * len(drawn), variance, np.nan)
+
+
+def _independent_variance(rows: Sample, values: Sample, kinds: list[Kind]) -> Sample:
+    """What resampling single rows tends to, without resampling them: the ratio linearised."""
+    k = len(kinds)
+    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
+    means = np.where(roots, values**2, values)
+    rest = np.square(rows[:, :k] - means * rows[:, k:]).sum(axis=0)
+    below = rows[:, k:].sum(axis=0)
+    variance = np.divide(rest, below**2, out=np.full(k, np.nan), where=below != 0)
+    slope = np.divide(0.5, values, out=np.ones(k), where=roots & (values > 0))
+    return np.asarray(variance * slope**2, np.float64)
+
+
+def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: int) -> Clustered:
+    if rows == 0:
+        return UNDEFINED
+    freedom = clusters - 1
+    if freedom < 1 or math.isnan(variance):
+        return Clustered(Estimate(value, math.nan, math.nan), math.nan, freedom, rows)
+    t = float(stats.t.ppf(1 - _TAIL, freedom))
+    error = math.sqrt(variance)
+    if kind is Kind.PROPORTION:
+        # Where every cluster agrees each counts as one row: it may have answered as a whole.
+        spread = value * (1 - value)
+        effective = spread / variance if variance > 0 and spread > 0 else float(clusters)
+        return Clustered(wilson(value, effective, t), error, freedom, rows)
+    low, high = value - t * error, value + t * error
+    if kind is not Kind.MEAN:
+        low = max(0.0, low)
+    return Clustered(Estimate(value, low, high), error, freedom, rows)
