@@ -56,7 +56,8 @@ def main() -> int:
             options.out.write_text(json.dumps(told, indent=1))
             if not result.holds:
                 console.print(f"seed {seed} does not hold: {result.why} {result.misread}")
-    console.print(runs_table(results))
+    wide = Console(width=max(console.width, 150))
+    wide.print(runs_table(results))
     console.print(faults_table(results))
     return 0 if all(result.holds for result in results) else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +45,10 @@ class Verdict:
 
 def judge(undisturbed: str, disturbed: str, planned: int, options: S3Options) -> Verdict:
     """Compare two catalogues, by URL; planned: station-days x candidates of the campaign."""
-    reference, catalog = Catalog(undisturbed, options), Catalog(disturbed, options)
-    wanted, found = _rows(reference), _rows(catalog)
-    picks = catalog.sql("SELECT * FROM picks")
-    coverage = catalog.sql("SELECT * FROM coverage")
+    catalog = Catalog(disturbed, options)
+    views = _views(catalog)
+    wanted, found = _rows(_views(Catalog(undisturbed, options))), _rows(views)
+    picks, coverage = views["picks"], views["coverage"]
     cells = _counted(coverage, CELL)
     commits, orphans, torn = _objects(catalog.store)
     return Verdict(
@@ -64,16 +65,20 @@ def judge(undisturbed: str, disturbed: str, planned: int, options: S3Options) ->
     )
 
 
-def _rows(catalog: Catalog) -> Counter[tuple[Any, ...]]:
-    """Every row of both views, whole but for the generation: a retry may have brought it."""
+def _views(catalog: Catalog) -> dict[str, pa.Table]:
+    """Each read once: a catalogue of many small files takes its time."""
+    return {view: catalog.sql(f"SELECT * FROM {view}") for view in ("picks", "coverage")}
+
+
+def _rows(views: Mapping[str, pa.Table]) -> Counter[tuple[Any, ...]]:
+    """Every row of both, whole but for the generation: a retry may have brought it."""
     rows: Counter[tuple[Any, ...]] = Counter()
-    for view in ("picks", "coverage"):
-        table = catalog.sql(f"SELECT * FROM {view}")
+    for table in views.values():
         rows += _counted(table, [name for name in table.column_names if name != "generation"])
     return rows
 
 
-def _counted(table: pa.Table, columns: Any) -> Counter[tuple[Any, ...]]:
+def _counted(table: pa.Table, columns: Sequence[str]) -> Counter[tuple[Any, ...]]:
     times = [
         table[name].cast(pa.int64()) if pa.types.is_timestamp(table[name].type) else table[name]
         for name in columns
