@@ -221,7 +221,7 @@ def test_a_name_stands_for_one_thing_for_ever(catalogue: Store) -> None:
 def test_other_versions_and_other_plans_are_refused(store: Store) -> None:
     with pytest.raises(CatalogError, match="no catalogue there"):
         check_catalog(store)
-    store.create("tidepick.json", b'{"schema": 2, "semantics": 0}')
+    store.create("tidepick.json", b'{"schema": 3, "semantics": 0}')
     with pytest.raises(CatalogError, match="semantics version 0"):
         create_catalog(store)
     write_plan(store, "run", {"shards": [1]})

@@ -39,7 +39,7 @@ def test_a_trace_names_one_folder_or_is_refused(codes: tuple[str, str, str, str]
     assert TraceId.parse(str(trace)) == trace
 
 
-@pytest.mark.parametrize("code", ["..", "A/B", "A\0", "A\n", "%2e%2e", "A B", "A=B", "A" * 33, "é"])
+@pytest.mark.parametrize("code", ["..", "A/B", "A\0", "A\n", "%2e%2e", "A B", "A=B", "A" * 65, "é"])
 def test_a_code_that_is_no_plain_name_is_refused(code: str) -> None:
     for codes in ((code, "S", "", "HH"), ("N", code, "", "HH"), ("N", "S", code, "HH")):
         with pytest.raises(ValueError, match="trace code"):
@@ -112,6 +112,7 @@ def filled(store: Store) -> Store:
             "network": "XX", "station": "S", "location": "", "band": "HH", "day": "2024-03-01",
             "outcome": "picked", "detail": name, "picks": 1, "seconds": 1.0, "segments": 1,
             "n_components": 3, "sampling_rate": 100.0, "saturated": 0, "flags": 0,
+            "gap_fraction": 0.0, "fragments": 1, "repaired": 0, "resampled_from": 0.0,
         }  # fmt: skip
         files = [write_attempt(store, key, picks)]
         commit(store, Commit(shard, 0, name, "0", "r", "a", files, {}, [coverage], "now"))
@@ -199,6 +200,7 @@ def test_a_commit_that_names_a_file_elsewhere_shows_none_of_it(tmp_path: Path) -
         "network": "XX", "station": "S", "location": "", "band": "HH", "day": "2024-03-01",
         "outcome": "picked", "detail": "", "picks": 1, "seconds": 1.0, "segments": 1,
         "n_components": 3, "sampling_rate": 100.0, "saturated": 0, "flags": 0,
+            "gap_fraction": 0.0, "fragments": 1, "repaired": 0, "resampled_from": 0.0,
     }  # fmt: skip
     path = "picks/candidate=x/year=2024/month=03/../../../../../secret.parquet"
     files = [{"path": path, "rows": 1, "bytes": 1, "sha256": ""}]
