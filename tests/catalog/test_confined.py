@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,11 @@ def test_sql_reads_the_catalogue_and_nothing_else(filled: Store, tmp_path: Path)
     catalog = Catalog(filled.url)
     variable_of_python = pa.table({"secret": [SECRET]})
     before = sorted(entry.key for entry in filled.list())
-    for sql in (*READS, *WRITES):
+    for sql in READS:
+        text = sql.format(secret=secret, folder=folder, root=filled.url)
+        with suppress(Refusal, duckdb.Error):  # on S3 `..` is a name like others: nothing is there
+            assert not catalog.sql(text).num_rows, text
+    for sql in WRITES:
         text = sql.format(secret=secret, folder=folder, root=filled.url)
         with pytest.raises((Refusal, duckdb.Error)):
             print(text, catalog.sql(text))
