@@ -142,7 +142,7 @@ def test_one_damaged_record_costs_itself_and_is_flagged(data: st.DataObject) -> 
     extents(look_into(Held(b"".join(parts)), "object"))
 
 
-@pytest.mark.parametrize("count", [1, 50, 300, 60_000])
+@pytest.mark.parametrize("count", [0, 1, 50, 300, 60_000])
 def test_a_damaged_count_is_flagged_as_far_as_the_record_may_reach(count: int) -> None:
     samples = signal(5000)
     parts = records_of(miniseed(samples, START))
@@ -339,6 +339,7 @@ def chain_at(header: float, true: float, n: int = 60_000, jitter: int = 0) -> by
         (100.0, 50.0, 50.0),
         (100.0, 102.0, 102.0),
         (19.999, 19.999, 19.999),
+        (19.999, 19.9985, 19.999),  # nearer to its header than to 20
         (62.5, 62.5, 62.5),
         (20.0, 20.0, 20.0),
     ],

@@ -88,12 +88,12 @@ class _Scan:
         while at < len(view):
             if not alone and self.lost is None:
                 length = length_of(view[at:])
-                if length != self.length and not final and len(view) - at < LOOKAHEAD:
-                    length = 0  # whether it is damaged needs more of the object
                 if _misstates(view, at, length, self.length):
                     length = 0
+                known = len(self.numbers)
                 table = equal_records(view, at, length, most, self.numbers)
-                table = table and _trusted(view, table, final)
+                if table and not _is_whole(view, table, final):
+                    table = _without_last(table, self.numbers, known)
                 count = len(table["at"]) if table else 0
                 pause = 1 if count >= FEW else min(2 * pause, 256)
                 alone = 0 if count == most else pause
@@ -159,13 +159,19 @@ def _misstates(view: memoryview, at: int, length: int, before: int) -> bool:
     return any(begins_record(view[found.start() :]) for found in inside)
 
 
-def _trusted(view: memoryview, table: Columns, final: bool) -> Columns | None:
-    """Equal records; without the last where that is cut, or may be for all that is known."""
+def _is_whole(view: memoryview, table: Columns, final: bool) -> bool:
+    """Whether the last of equal records is not cut, as far as the bytes at hand can tell."""
     at, length = int(table["at"][-1]), int(table["length"][-1])
-    unknown = not final and len(view) - at < LOOKAHEAD
-    if not unknown and not _misstates(view, at, length, length):
-        return table
+    known = final or len(view) - at >= LOOKAHEAD
+    return known and not _misstates(view, at, length, length)
+
+
+def _without_last(table: Columns, numbers: dict[ChannelId, int], known: int) -> Columns | None:
+    """Equal records but for the last. known: of `numbers`, how many came before them."""
     shorter = {name: column[:-1] for name, column in table.items()}
+    last = int(table["channel"][-1])
+    if last >= known and last not in shorter["channel"]:
+        numbers.popitem()
     return shorter if len(shorter["at"]) else None
 
 
