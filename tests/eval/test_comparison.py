@@ -199,8 +199,11 @@ def test_traces_become_found_arrivals():
     assert found["residual_s"].to_pylist() == [0.2, None, -1.5] * 2
     assert compare(found, "old", seed=0).num_rows == 4
     unread = pa.Table.from_pylist(rows("a", outcome="bad_format") + rows("old"), TRACE_SCHEMA)
-    with pytest.raises(ValueError, match=r"1 only of 'old' \(d/t2\)"):
+    with pytest.raises(ValueError, match=r"1 only of 'old' \(d/t2@5\)"):
         compare(found_in(unread, 0.3), "old", seed=0)
+    moved = pa.Table.from_pylist(rows("a", p_in_window=6) + rows("old"), TRACE_SCHEMA)
+    with pytest.raises(ValueError, match=r"1 only of 'a' \(d/t2@6\); 1 only of 'old' \(d/t2@5\)"):
+        compare(found_in(moved, 0.3), "old", seed=0)
 
 
 def test_a_candidate_that_only_shouts_louder_is_no_better_at_equal_picks_emitted():

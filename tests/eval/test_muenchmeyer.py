@@ -41,16 +41,16 @@ def only(table, metric, **where):
 
 
 def test_detection_by_hand():
-    """Development says 0.6; at it the test has 3 hits, 1 alarm, 1 miss, 3 rejections."""
+    """Development says 0.6; at it the test has 3 hits, 2 alarms, 1 miss, 2 rejections."""
     development = windows_of("development", [1, 1, 0, 0], [0.9, 0.6, 0.5, 0.1])
-    test = windows_of("test", [1, 1, 1, 1, 0, 0, 0, 0], [0.9, 0.8, 0.6, 0.55, 0.7, 0.59, 0.2, 0.1])
+    test = windows_of("test", [1, 1, 1, 1, 0, 0, 0, 0], [0.9, 0.8, 0.6, 0.55, 0.7, 0.65, 0.2, 0.1])
     found = detection(pa.concat_tables([development, test]), seed=0)
     assert found.schema == TASK_SCHEMA
     mcc = only(found, "mcc_detection")
-    assert (mcc["threshold"], mcc["value"], mcc["n"]) == (0.6, pytest.approx(0.5), 8)
-    assert mcc["low"] < 0.5 < mcc["high"]
-    for name in ("f1", "precision", "recall"):
-        assert only(found, f"{name}_detection")["value"] == pytest.approx(0.75)
+    assert (mcc["threshold"], mcc["value"], mcc["n"]) == (0.6, pytest.approx(4 / 240**0.5), 8)
+    assert mcc["low"] < mcc["value"] < mcc["high"]
+    for name, value in (("f1", 6 / 9), ("precision", 3 / 5), ("recall", 3 / 4)):
+        assert only(found, f"{name}_detection")["value"] == pytest.approx(value)
     assert (
         "mcc_phase_id_10s"
         in phase_identification(pa.concat_tables([development, test]), seed=0)["metric"].to_pylist()
