@@ -93,7 +93,11 @@ class _Pair:
 
 
 def found_in(traces: pa.Table, thresholds: float | Thresholds) -> pa.Table:
-    """FOUND_SCHEMA of a per-trace table: every labelled trace that was read."""
+    """FOUND_SCHEMA of a per-trace table: every labelled trace that was read.
+
+    The key holds the label's sample in the window: probabilities depend on where a window was cut,
+    so that only equal cuts are comparable.
+    """
     given = Thresholds.of(thresholds)
     parts = []
     for candidate, own in per_trace.by_candidate(per_trace.conformed(traces)):
@@ -101,9 +105,10 @@ def found_in(traces: pa.Table, thresholds: float | Thresholds) -> pa.Table:
             rows = per_trace.phase_rows(own, phase)
             labelled = pa.array(rows.labelled)
             found = rows.labelled & (rows.probability >= given.at(candidate, phase))
+            label = own[f"{phase.lower()}_in_window"].cast(pa.string()).combine_chunks()
             columns = {
                 "candidate": own["weight"],
-                "key": per_trace.keys(own),
+                "key": pc.binary_join_element_wise(per_trace.keys(own), label, "@"),
                 "phase": pa.repeat(phase, own.num_rows),
                 "event": own["event_id"],
                 "station": own["station"],

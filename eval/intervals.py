@@ -5,14 +5,16 @@ Every figure here is a ratio of two sums over rows, so a replicate needs only ea
 sums and how often the cluster was drawn: one matrix product makes all figures of all replicates.
 
 The two-way variance is V = V_event + V_station - V_pair (Cameron, Gelbach and Miller 2011), each
-from its own bootstrap, B >= 2000. Intervals use Student's t with one degree of freedom less than
-the fewer of the two clusters, and Wilson's form for proportions with the effective number of
-rows, p (1 - p) / V, so that no interval leaves [0, 1] or shrinks to nothing at 0 and 1.
+from its own bootstrap, B >= 2000; where each pair is a single row V_pair has a closed form.
+Intervals use Student's t with one degree of freedom less than the fewer of the two clusters, and
+Wilson's form for proportions with the effective number of rows, p (1 - p) / V, so that no interval
+leaves [0, 1] or shrinks to nothing at 0 and 1.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -139,7 +141,7 @@ def ratios(
     fewest = np.full(columns, np.iinfo(np.int64).max)
     for level, (sign, codes) in enumerate(clusters.levels(len(both))):
         sums = cluster_sums(both, codes)
-        if clusters.over == "row":
+        if len(sums) == len(both) and (sign < 0 or clusters.over == "row"):
             own = _independent_variance(sums, values, kinds)
         else:
             generator = np.random.default_rng([seed, level])
@@ -156,6 +158,31 @@ def ratios(
         _interval(kind, float(values[k]), float(variance[k]), int(fewest[k]), int(rows))
         for k, (kind, rows) in enumerate(zip(kinds, counted.sum(axis=0), strict=True))
     ]
+
+
+def figure(
+    columns: Sample,
+    of: Callable[[Sample], Sample],
+    clusters: Clusters,
+    *,
+    seed: int,
+    replicates: int = REPLICATES,
+) -> Clustered:
+    """Any figure that depends on sums over rows alone, such as a correlation of counts.
+
+    columns: float64 [rows, k]. of: sums [..., k] to figures [...], NaN where undefined.
+    """
+    value = float(of(columns.sum(axis=0)))
+    variance, widest, fewest = 0.0, 0.0, len(columns)
+    for level, (sign, codes) in enumerate(clusters.levels(len(columns))):
+        sums = cluster_sums(columns, codes)
+        drawn = of(resampled(sums, replicates, np.random.default_rng([seed, level])))
+        own = float(_variance(drawn[:, None])[0]) * len(sums) / max(len(sums) - 1, 1)
+        variance += sign * own
+        if sign > 0:
+            widest, fewest = max(widest, own), min(fewest, len(sums))
+    rows = 0 if math.isnan(value) else len(columns)
+    return _interval(Kind.MEAN, value, variance if variance > 0 else widest, fewest, rows)
 
 
 def cluster_sums(values: Sample, codes: Codes) -> Sample:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.schema import PHASES, digest
 from eval.metrics import Sample
@@ -112,22 +113,24 @@ def threshold_for_rate(
     return threshold_for_count(probability, allowed, saddle, floor)
 
 
-def equal_counts(
-    emitted: Mapping[str, Mapping[str, Sample]], count: Mapping[str, int]
-) -> Thresholds:
-    """Thresholds at which every candidate emits the same number of picks of a phase.
+def equal_counts(picks: pa.Table, count: Mapping[str, int]) -> Thresholds:
+    """Thresholds at which every candidate emits as many picks of a phase.
 
-    emitted: candidate -> phase -> probabilities. count: phase -> picks. Equal probabilities may
-    leave a candidate with fewer.
+    picks: `candidate`, `phase`, `probability` and, of continuous days, `saddle`; of labelled
+    windows `eval.traces.peaks`. count: phase -> picks. Equal probabilities may leave a candidate
+    with fewer.
     """
-    return Thresholds(
-        {
-            candidate: {
-                phase: threshold_for_count(sample, count[phase]) for phase, sample in own.items()
-            }
-            for candidate, own in emitted.items()
-        }
-    )
+    each: dict[str, dict[str, float]] = {}
+    for candidate in sorted(pc.unique(picks["candidate"].cast(pa.string())).to_pylist()):
+        own = picks.filter(pc.field("candidate") == candidate)
+        each[candidate] = {}
+        for phase, wanted in count.items():
+            of_phase = own.filter(pc.field("phase") == phase)
+            saddle = of_phase["saddle"].to_numpy() if "saddle" in own.column_names else None
+            each[candidate][phase] = threshold_for_count(
+                of_phase["probability"].to_numpy(), wanted, saddle
+            )
+    return Thresholds(each)
 
 
 def f1_optimal(positive: Sample, negative: Sample) -> float:

@@ -86,6 +86,18 @@ def phase_rows(traces: pa.Table, phase: str) -> PhaseRows:
     return PhaseRows(labelled, probability, residual)
 
 
+def peaks(traces: pa.Table) -> pa.Table:
+    """Every labelled trace's peak as a pick: `candidate`, `phase`, `probability`."""
+    table = conformed(traces)
+    parts = []
+    for phase in PHASES:
+        rows = phase_rows(table, phase)
+        columns = [table["weight"], pa.repeat(phase, table.num_rows), rows.probability]
+        peaks_of = pa.table(columns, names=["candidate", "phase", "probability"])
+        parts.append(peaks_of.filter(pa.array(rows.labelled)))
+    return pa.concat_tables(parts)
+
+
 def clusters(traces: pa.Table) -> Clusters:
     """Events and stations of a `conformed` table; a trace without one is a cluster of its own.
 

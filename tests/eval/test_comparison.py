@@ -17,6 +17,8 @@ from eval.comparison import (
     holm,
     mcnemar,
 )
+from eval.thresholds import equal_counts
+from eval.traces import peaks
 
 PLANTED = 0.03
 
@@ -197,8 +199,39 @@ def test_traces_become_found_arrivals():
     assert found["residual_s"].to_pylist() == [0.2, None, -1.5] * 2
     assert compare(found, "old", seed=0).num_rows == 4
     unread = pa.Table.from_pylist(rows("a", outcome="bad_format") + rows("old"), TRACE_SCHEMA)
-    with pytest.raises(ValueError, match=r"1 only of 'old' \(d/t2\)"):
+    with pytest.raises(ValueError, match=r"1 only of 'old' \(d/t2@5\)"):
         compare(found_in(unread, 0.3), "old", seed=0)
+    moved = pa.Table.from_pylist(rows("a", p_in_window=6) + rows("old"), TRACE_SCHEMA)
+    with pytest.raises(ValueError, match=r"1 only of 'a' \(d/t2@6\); 1 only of 'old' \(d/t2@5\)"):
+        compare(found_in(moved, 0.3), "old", seed=0)
+
+
+def test_a_candidate_that_only_shouts_louder_is_no_better_at_equal_picks_emitted():
+    """The same detector with its probabilities raised: better at 0.3, equal at equal counts."""
+    rng = np.random.default_rng(2)
+    probability = rng.beta(2, 2, 900)
+
+    def rows(weight, values):
+        return [
+            {
+                "weight": weight,
+                "trace_name": f"t{k}",
+                "event_id": f"e{k // 3}",
+                "p_in_window": 5,
+                "s_in_window": -1,
+                "p_prob": float(p),
+                "p_residual_s": 0.1,
+            }
+            for k, p in enumerate(values)
+        ]
+
+    loud = rows("loud", probability**0.5)
+    table = pa.Table.from_pylist(loud + rows("old", probability), TRACE_SCHEMA)
+    at_one = compare(found_in(table, 0.3), "old", seed=0)
+    assert row_of(at_one, "loud", "recall")["verdict"] == "better"
+    solved = equal_counts(peaks(table), {"P": 600, "S": 0})
+    at_equal = row_of(compare(found_in(table, solved), "old", seed=0), "loud", "recall")
+    assert (at_equal["difference"], at_equal["verdict"]) == (0.0, "not separated")
 
 
 def test_rates_are_compared_on_the_same_noise():

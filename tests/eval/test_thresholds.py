@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from eval.thresholds import (
     equal_counts,
     f1_optimal,
     named,
+    picks_at,
     threshold_for_count,
     threshold_for_rate,
 )
@@ -73,10 +75,21 @@ def test_a_rate_counts_over_all_hours_and_stays_above_the_floor():
 
 def test_equal_counts_emit_equally():
     rng = np.random.default_rng(0)
-    emitted = {"one": {"P": rng.random(500)}, "two": {"P": rng.random(900) ** 3}}
-    thresholds = equal_counts(emitted, {"P": 100})
-    for name, own in emitted.items():
-        assert (own["P"] >= thresholds.at(name, "P")).sum() == 100
+    probability = np.concatenate([rng.random(500), rng.random(900) ** 3])
+    columns = {
+        "candidate": ["one"] * 500 + ["two"] * 900,
+        "phase": ["P"] * 1_400,
+        "probability": probability,
+    }
+    solved = equal_counts(pa.table(columns), {"P": 100})
+    assert solved.at("one", "P") > solved.at("two", "P")
+    for name, own in (("one", probability[:500]), ("two", probability[500:])):
+        assert (own >= solved.at(name, "P")).sum() == 100
+
+    picks = pa.table(columns | {"saddle": probability * rng.random(1_400)})
+    standing = picks_at(picks, equal_counts(picks, {"P": 50}))
+    for name in ("one", "two"):
+        assert 49 <= standing["candidate"].to_pylist().count(name) <= 50
 
 
 def test_f1_optimal_against_every_threshold():
