@@ -81,6 +81,13 @@ def safe_code(code: str) -> str:
     return "".join(c if _CODE.fullmatch(c) and c != "_" else f"_x{ord(c):02X}_" for c in code)
 
 
+def spelled_code(code: str) -> str:
+    """What `safe_code` was given; nothing for BLANK."""
+    if code == BLANK:
+        return ""
+    return re.sub("_x([0-9A-F]{2,6})_", lambda found: chr(int(found[1], 16)), code)
+
+
 def upper(code: str) -> str:
     """A channel code in upper case; letters beyond ASCII, whose case may change length, stay."""
     return "".join(c.upper() if c.isascii() else c for c in code)

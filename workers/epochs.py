@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from catalog.errors import Refusal
-from catalog.schema import TraceId
+from catalog.schema import TraceId, upper
 from workers.waveform import ALIASES
 
 Days = tuple[date, date]
@@ -110,7 +110,7 @@ def _of_xml(path: Path) -> Iterator[tuple[TraceId, Days]]:
     for network in inventory:
         for station in network:
             for channel in station:
-                if channel.code[-1:] not in ALIASES:
+                if upper(channel.code[-1:]) not in ALIASES:
                     continue
                 codes = network.code, station.code, channel.location_code, channel.code[:-1]
                 start, end = (
@@ -139,7 +139,7 @@ def _of_csv(path: Path) -> Iterator[tuple[TraceId, Days]]:
         if not network or not station or not code:
             raise EpochsError(f"select.epochs {where}: no network, station or {band}")
         if band == "channel":
-            if code[-1] not in ALIASES:
+            if upper(code[-1]) not in ALIASES:
                 continue
             code = code[:-1]
         codes = network, station, "" if location == "--" else location, code
@@ -151,7 +151,7 @@ def _of_csv(path: Path) -> Iterator[tuple[TraceId, Days]]:
 
 def _trace(codes: tuple[str, str, str, str], where: str) -> TraceId:
     try:
-        return TraceId(*codes)
+        return TraceId.spelled(*codes)
     except ValueError as error:
         raise EpochsError(f"select.epochs {where}: {error}") from error
 

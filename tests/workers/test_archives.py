@@ -240,3 +240,37 @@ def test_holdings_sort_by_trace_and_day() -> None:
 def test_a_glob_may_stand_in_the_root_of_files(root: str, fixed: str, pattern: str) -> None:
     config = ArchiveConfig(kind="files", root=root)
     assert (config.root, config.pattern) == (fixed, pattern)
+
+
+def test_an_object_that_holds_another_trace_is_told(root: str) -> None:
+    other = TraceId("XX", "OTHER", "00", "HH")
+    body = miniseed(noise(2000, 1), day_start_ns(NEXT), "Z", other)
+    open_store(root).create(sds_key(NEXT), body)
+    start = day_start_ns(NEXT)
+    reading = open_archive(ArchiveConfig(kind="sds", root=root)).read(HH, start, start + DAY_NS)
+    assert not reading.fragments
+    assert reading.detail[-1].endswith(f"named for {HH}, and holds {other}")
+
+
+@pytest.mark.parametrize(
+    ("network", "station", "band", "trace"),
+    [
+        ("XX", "syn\N{LATIN SMALL LETTER E WITH ACUTE}", "HH", "XX.syn_xE9_.00.HH"),
+        ("XX", "SYN", "hh", "XX.SYN.00.HH"),
+    ],
+)
+def test_codes_that_are_spelled_otherwise_are_held_and_read(
+    root: str, network: str, station: str, band: str, trace: str
+) -> None:
+    body = bytearray(miniseed(noise(2000, 1), day_start_ns(NEXT)))
+    for at in range(0, len(body), 512):
+        codes = station.ljust(5).encode("latin-1"), f"00{band}z", network.ljust(2)
+        body[at + 8 : at + 20] = codes[0] + codes[1].encode() + codes[2].encode()
+    name = f"{network}.{station}.00.{band}z.D.{NEXT:%Y.%j}"
+    open_store(root).create(f"{NEXT.year}/{network}/{station}/{band}z.D/{name}", bytes(body))
+    archive = open_archive(ArchiveConfig(kind="sds", root=root))
+    (holding,) = archive.holdings(DAY, NEXT + timedelta(days=1))
+    assert (str(holding.trace), holding.day) == (trace, NEXT)
+    start = day_start_ns(NEXT)
+    (fragment,) = archive.read(holding.trace, start, start + DAY_NS).fragments
+    assert fragment.component == "Z" and np.array_equal(fragment.samples, noise(2000, 1))

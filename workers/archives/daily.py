@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Generic, TypeVar
 
-from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between
+from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between, upper
 from catalog.store import Listed, Store
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.layout import Layout, Wanted
@@ -47,11 +48,20 @@ class DailyArchive:
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         candidates = [
-            candidate_of(day, entry.key)
+            replace(candidate_of(day, entry.key), trace=trace)
             for day in days_around(start_ns, end_ns)
-            for entry in self._keys.of(trace, self._layout.prefix(trace, day)).get(day, ())
+            for entry in self._entries(trace, day)
         ]
         return self._objects.gather(trace, candidates, start_ns, end_ns)
+
+    def _entries(self, trace: TraceId, day: date) -> Sequence[Listed]:
+        """Objects of a trace's day; their names may have the band in lower case."""
+        prefix = self._layout.prefix(trace, day)
+        cut = len(prefix) - len(trace.band)
+        found = self._keys.of(trace, prefix)
+        if not found and prefix[cut:] == trace.band:
+            found = self._keys.of(trace, prefix[:cut] + trace.band.lower())
+        return found.get(day, ())
 
     def _sizes(self, prefix: str) -> dict[tuple[TraceId, date], int]:
         """Bytes of every station-day under a prefix."""
@@ -65,11 +75,11 @@ class DailyArchive:
     def _trace_day(self, key: str) -> tuple[TraceId, date] | None:
         """What a key is named for; None where it is no component that is read."""
         named = self._layout.parse(key)
-        if named is None or named.channel[-1:] not in ALIASES:
+        if named is None or upper(named.channel[-1:]) not in ALIASES:
             return None
         try:
             codes = named.network, named.station, named.location, named.channel[:-1]
-            return TraceId(*codes), named.day
+            return TraceId.spelled(*codes), named.day
         except ValueError:
             return None
 

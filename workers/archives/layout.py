@@ -14,7 +14,7 @@ from functools import cached_property
 from string import Formatter
 from typing import Any, NamedTuple
 
-from catalog.schema import TraceId
+from catalog.schema import TraceId, spelled_code
 
 BY_NAME = 4
 """So few stations are listed one by one: of a day of all that is the smaller part."""
@@ -100,9 +100,10 @@ class Layout:
 
     def prefix(self, trace: TraceId, day: date) -> str:
         """Under which all objects of a trace's day lie, and as little else as their names allow."""
-        whole = self.key(Named(trace.network, trace.station, trace.location, _CUT, day))
+        network, station = spelled_code(trace.network), spelled_code(trace.station)
+        whole = self.key(Named(network, station, spelled_code(trace.location), _CUT, day))
         before, cut, _ = whole.partition(_CUT)
-        return before + trace.band if cut else whole
+        return before + spelled_code(trace.band) if cut else whole
 
     def prefixes(
         self, start: date, end: date, wanted: Wanted, folders: Callable[[str], Sequence[str]]

@@ -48,17 +48,24 @@ _T = TypeVar("_T")
 MARGIN_NS = 10_000_000_000
 """Kept around a span of a decoded object: more than a sample."""
 
+NAMED = 5
+"""Traces that a word about an object names at most."""
+
 SPILL_NS = 3_600_000_000_000
 """How far a day's object may reach over midnight, either way; what lies beyond is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An object that may hold samples of [start_ns, end_ns), the span it is named for."""
+    """An object that may hold samples of [start_ns, end_ns), the span it is named for.
+
+    trace: that it is named for, too, where its name tells one.
+    """
 
     key: str
     start_ns: int
     end_ns: int
+    trace: TraceId | None = None
 
     def may_hold(self, start_ns: int, end_ns: int) -> bool:
         return self.start_ns - SPILL_NS < end_ns and self.end_ns + SPILL_NS > start_ns
@@ -257,6 +264,11 @@ def _inside(
         codes.trace == trace and (start < low or end > high) for codes, start, end in extents(found)
     )
     start_ns, end_ns = max(start_ns, low), min(end_ns, high)
+    detail: list[str] = []
+    held = sorted({str(codes.trace) for codes, _, _ in extents(found)})
+    if candidate.trace is not None and str(candidate.trace) not in held:
+        others = ", ".join(held[:NAMED]) or "nothing"
+        detail.append(f"{known.body.url}: named for {candidate.trace}, and holds {others}")
     if isinstance(found, Contents):
         stretches = select(known.body, found, trace, start_ns, end_ns)
         samples = sum(int(found.records.count[stretch.rows].sum()) for stretch in stretches)
@@ -269,7 +281,7 @@ def _inside(
         clipped = low, high
     else:
         clipped = max(low, start_ns - MARGIN_NS), min(high, end_ns + MARGIN_NS)
-    detail = list(found.detail)
+    detail += found.detail
     if beyond:
         detail.append(
             f"{known.body.url}: samples more than an hour outside of its day were left out"

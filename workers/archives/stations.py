@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import groupby, pairwise
 
-from catalog.schema import EPOCH, TraceId
+from catalog.schema import EPOCH, TraceId, spelled_code
 from catalog.store import AccessDenied, Listed, MissingObject
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.daily import DayKeys, candidate_of, concurrently, days_around
@@ -65,7 +65,7 @@ class StationDayArchive:
                 yield from held[station].holdings(traces)
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
-        station = trace.network, trace.station
+        station = spelled_code(trace.network), spelled_code(trace.station)
         candidates = []
         for day in days_around(start_ns, end_ns):
             prefix = self._layout.key(Named(*station, "", "", day))
@@ -93,11 +93,12 @@ class StationDayArchive:
     def _named(self, of_station: tuple[Station, _Held]) -> tuple[Station, list[Traces]]:
         """The traces that a station is said or seen to hold, for each of its held days."""
         station, held = of_station
+        spelled = TraceId.spelled(*station, "", "")
         traces: list[Traces] = [()] * len(held)
         unknown = []
         for k, day in enumerate(held.dates()):
             if self.epochs is not None:
-                traces[k] = self.epochs.on(*station, day)
+                traces[k] = self.epochs.on(spelled.network, spelled.station, day)
             if not traces[k]:
                 unknown.append(k)
         for k, seen in zip(unknown, self._looked(station, held, unknown), strict=True):
