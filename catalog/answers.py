@@ -38,7 +38,7 @@ THROTTLING = {
     *("TooManyRequests", "TooManyRequestsException", "RequestLimitExceeded"),
 }
 
-PASSING = {"RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "InternalError"}
+PASSING = {"RequestTimeout", "InternalError"}
 """Codes that pass, whatever the status they come with."""
 
 BROKEN = (NotConnected, HTTPClientError, IncompleteReadError, FlexibleChecksumError)
@@ -67,7 +67,7 @@ def judged(error: Exception, url: str, source: str) -> StoreError:
             errno.EBUSY,
             f"throttled ({said}): {url}; lower [compute] workers, or try again later",
         )
-    if status >= 500 or code in PASSING:
+    if status == 409 or status >= 500 or code in PASSING:
         return StoreUnavailable(errno.EIO, f"{url}: the store answers {said}")
     if code in BAD_CREDENTIALS:
         return CredentialsRefused(

@@ -3,8 +3,8 @@
 This is the one policy, also for what zarr and DuckDB ask through the file system. Tried again, at
 most ATTEMPTS times in all, with exponential backoff and full jitter, or when the store says:
 429, SlowDown, 5xx, timeouts, broken connections, bodies that are shorter than announced, and
-conflicts of conditional writes (409 ConditionalRequestConflict, OperationAborted). Every other 4xx
-is an answer. Credentials that have expired are read anew from their source, once a request.
+writes that crossed another (409). Every other 4xx is an answer. Credentials that have expired are
+read anew from their source, once a request.
 """
 
 from __future__ import annotations
