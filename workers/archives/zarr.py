@@ -52,8 +52,8 @@ MARKER = "zarr.json"
 
 _DAY = timedelta(days=1)
 
-MOST_CHUNKS = 1_000_000
-"""Of a shard: its index is read whole."""
+LARGEST_CHUNK, MOST_CHUNKS = 36_000_000, 1_000_000
+"""Samples of a chunk, which is decoded whole; chunks of a shard, whose index is read whole."""
 
 _RATE = re.compile(r"[0-9][0-9.e+-]{0,19}Hz")
 """A group of one sampling rate."""
@@ -225,9 +225,9 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     if not isinstance(array, zarr.Array):
         raise ValueError(f"{name} is no array")
     chunk, shard = math.prod(array.chunks), math.prod(array.shards or array.chunks)
-    if not 0 < chunk <= MOST_SAMPLES or shard // chunk > MOST_CHUNKS:
+    if not 0 < chunk <= LARGEST_CHUNK or shard // chunk > MOST_CHUNKS:
         raise ValueError(f"{name}: chunks of {array.chunks} in shards of {array.shards}")
-    if name == "offsets" and math.prod(array.shape) > MOST_SAMPLES:
+    if name == "offsets" and math.prod(array.shape) > LARGEST_CHUNK:
         raise ValueError(f"{name}: shape {array.shape}")
     if name != "offsets" and array.shape[:-1] not in ((len(COMPONENTS),), ()):
         raise ValueError(f"{name}: shape {array.shape}")
