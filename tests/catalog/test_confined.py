@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,7 +49,7 @@ def test_a_code_that_is_no_plain_name_is_refused(code: str) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(key=HOSTILE)
+@given(key=HOSTILE.filter(bool))
 def test_a_key_stays_below_the_root(tmp_path: Path, key: str) -> None:
     """Whatever is created lies below the root, under the name that it was given."""
     root = tmp_path / "deep" / "root"
@@ -62,7 +63,7 @@ def test_a_key_stays_below_the_root(tmp_path: Path, key: str) -> None:
     outside = [p for p in (tmp_path / "deep").rglob("*") if p != root and root not in p.parents]
     assert outside == []
     if made:
-        assert store.fetch(key)[0] == b"x"
+        assert [p.read_bytes() for p in root.rglob("*") if p.is_file()] == [b"x"]
 
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd", "a\0b", "..", "./x"])
@@ -92,6 +93,24 @@ def test_a_link_in_an_archive_is_followed(tmp_path: Path) -> None:
 NAMES = ("plain", "'; DROP VIEW picks; --", "a'b", "\"; COPY picks TO 'x'")
 
 
+def one_pick(shard: str) -> pa.Table:
+    row = dict.fromkeys(PICK_SCHEMA.names, 0) | {
+        "network": "XX", "station": "S", "location": "", "band": "HH", "phase": "P",
+        "time": 1_709_251_200_000_000_000, "run": "r", "shard": shard, "probability": 0.9,
+    }  # fmt: skip
+    columns = {field.name: pa.array([row[field.name]], _kind(field)) for field in PICK_SCHEMA}
+    return pa.table(columns).cast(PICK_SCHEMA)
+
+
+def covered(detail: str) -> dict[str, Any]:
+    return {
+        "network": "XX", "station": "S", "location": "", "band": "HH", "day": "2024-03-01",
+        "outcome": "picked", "detail": detail, "picks": 1, "seconds": 1.0, "segments": 1,
+        "n_components": 3, "sampling_rate": 100.0, "saturated": 0, "flags": 0,
+        "gap_fraction": 0.0, "fragments": 1, "repaired": 0, "resampled_from": 0.0,
+    }  # fmt: skip
+
+
 @pytest.fixture
 def filled(store: Store) -> Store:
     """A catalogue with a pick of each of some candidates, whose names are no names."""
@@ -102,21 +121,10 @@ def filled(store: Store) -> Store:
         if number == 0:
             register_candidates(store, [record])
         shard = f"2024-03-{number:032x}"
-        row = dict.fromkeys(PICK_SCHEMA.names, 0) | {
-            "network": "XX", "station": "S", "location": "", "band": "HH", "phase": "P",
-            "time": 1_709_251_200_000_000_000, "run": "r", "shard": shard, "probability": 0.9,
-        }  # fmt: skip
-        columns = {field.name: pa.array([row[field.name]], _kind(field)) for field in PICK_SCHEMA}
-        picks = pa.table(columns).cast(PICK_SCHEMA)
+        picks = one_pick(shard)
         key = f"{partition(f'n{number}', date(2024, 3, 1))}/{shard}/{number}.parquet"
-        coverage = {
-            "network": "XX", "station": "S", "location": "", "band": "HH", "day": "2024-03-01",
-            "outcome": "picked", "detail": name, "picks": 1, "seconds": 1.0, "segments": 1,
-            "n_components": 3, "sampling_rate": 100.0, "saturated": 0, "flags": 0,
-            "gap_fraction": 0.0, "fragments": 1, "repaired": 0, "resampled_from": 0.0,
-        }  # fmt: skip
         files = [write_attempt(store, key, picks)]
-        commit(store, Commit(shard, 0, name, "0", "r", "a", files, {}, [coverage], "now"))
+        commit(store, Commit(shard, 0, name, "0", "r", "a", files, {}, [covered(name)], "now"))
     return store
 
 
@@ -175,17 +183,19 @@ def test_sql_reads_the_catalogue_and_nothing_else(filled: Store, tmp_path: Path)
     secret, folder = tmp_path / "secret", tmp_path / "folder"
     secret.write_text(SECRET)
     folder.mkdir()
+    open_store(filled.url.rpartition("/")[0]).create("secret", SECRET.encode())
     catalog = Catalog(filled.url)
     variable_of_python = pa.table({"secret": [SECRET]})
     before = sorted(entry.key for entry in filled.list())
     for sql in READS:
         text = sql.format(secret=secret, folder=folder, root=filled.url)
-        with suppress(Refusal, duckdb.Error):  # on S3 `..` is a name like others: nothing is there
-            assert not catalog.sql(text).num_rows, text
+        with suppress(
+            Refusal, duckdb.Error
+        ):  # a key of S3 may hold `..`, and there is none that does
+            assert catalog.sql(text).num_rows == 0, text
     for sql in WRITES:
-        text = sql.format(secret=secret, folder=folder, root=filled.url)
         with pytest.raises((Refusal, duckdb.Error)):
-            print(text, catalog.sql(text))
+            catalog.sql(sql.format(folder=folder, root=filled.url))
     for sql in LOCKED:  # also for who holds the connection
         with pytest.raises(duckdb.Error):
             catalog.connection.execute(sql.format(folder=folder))
@@ -198,19 +208,13 @@ def test_a_commit_that_names_a_file_elsewhere_shows_none_of_it(tmp_path: Path) -
     """Who may write to a catalogue is believed about picks, not about this machine's files."""
     store = open_store(str(tmp_path / "catalogue"))
     create_catalog(store)
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.table({"secret": [SECRET]}), tmp_path / "secret.parquet")
-    coverage = {
-        "network": "XX", "station": "S", "location": "", "band": "HH", "day": "2024-03-01",
-        "outcome": "picked", "detail": "", "picks": 1, "seconds": 1.0, "segments": 1,
-        "n_components": 3, "sampling_rate": 100.0, "saturated": 0, "flags": 0,
-            "gap_fraction": 0.0, "fragments": 1, "repaired": 0, "resampled_from": 0.0,
-    }  # fmt: skip
-    path = "picks/candidate=x/year=2024/month=03/../../../../../secret.parquet"
-    files = [{"path": path, "rows": 1, "bytes": 1, "sha256": ""}]
     shard = f"2024-03-{0:032x}"
-    assert commit(store, Commit(shard, 0, "x", "0", "r", "a", files, {}, [coverage], "now"))
-    with pytest.raises(duckdb.Error) as refusal:
+    pq.write_table(one_pick(shard), tmp_path / "secret.parquet")
+    folder = partition("x", date(2024, 3, 1))
+    (tmp_path / "catalogue" / folder).mkdir(parents=True)
+    path = f"{folder}/../../../../../secret.parquet"
+    assert (tmp_path / "catalogue" / path).exists()
+    files = [{"path": path, "rows": 1, "bytes": 1, "sha256": ""}]
+    assert commit(store, Commit(shard, 0, "x", "0", "r", "a", files, {}, [covered("")], "now"))
+    with pytest.raises(duckdb.Error, match="disabled by configuration"):
         Catalog(store.url).sql("SELECT * FROM picks")
-    assert SECRET not in str(refusal.value)
