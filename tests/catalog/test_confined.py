@@ -191,7 +191,7 @@ def test_sql_reads_the_catalogue_and_nothing_else(filled: Store, tmp_path: Path)
         text = sql.format(secret=secret, folder=folder, root=filled.url)
         with suppress(
             Refusal, duckdb.Error
-        ):  # a key of S3 may hold `..`, and there is none that does
+        ):  # an S3 key may hold `..`
             assert catalog.sql(text).num_rows == 0, text
     for sql in WRITES:
         with pytest.raises((Refusal, duckdb.Error)):
