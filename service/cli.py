@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     ingest = command(
         "ingest",
         _ingest,
-        "miniSEED (or anything obspy reads) -> Zarr v3, one shard object a station-day.",
+        "miniSEED (or SAC, SEG-Y, WIN...) -> Zarr v3, one shard object a station-day.",
         "example:\n  tidepick ingest /data/sds s3://bucket/zarr --kind sds "
         "--start 2022-02-06 --end 2022-02-07",
     )
