@@ -18,6 +18,7 @@ from catalog.verbs import (
     MissingObject,
     ObjectChanged,
     Part,
+    Room,
     StoreUnavailable,
     confined,
 )
@@ -41,10 +42,14 @@ class LocalStore:
             status = os.fstat(file.fileno())
             return file.read(), _local_etag(status)
 
-    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Part:
+    def fetch_part(
+        self, key: str, start: int, stop: int, etag: str | None = None, room: Room = bytearray
+    ) -> Part:
         with self._opened(key) as file:
             status = os.fstat(file.fileno())
-            body = os.pread(file.fileno(), max(0, min(stop, status.st_size) - start), start)
+            length = max(0, min(stop, status.st_size) - start)
+            body = memoryview(room(length)).cast("B")[:length]
+            body = body[: os.preadv(file.fileno(), [body], start)]
             found = _local_etag(os.fstat(file.fileno()))
         if found != (etag or _local_etag(status)):
             raise ObjectChanged(errno.ESTALE, f"changed while it was read: {self.url_of(key)}")

@@ -16,6 +16,7 @@ from catalog.verbs import (
     Listed,
     ObjectChanged,
     Part,
+    Room,
     S3Options,
     StoreUnavailable,
     confined,
@@ -49,7 +50,9 @@ class S3Store:
         reply, body = self._got(key)
         return body, _etag(reply)
 
-    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Part:
+    def fetch_part(
+        self, key: str, start: int, stop: int, etag: str | None = None, room: Room = bytearray
+    ) -> Part:
         from catalog.answers import ConditionFailed, OutOfRange
 
         asked = {"Range": f"bytes={start}-{stop - 1}"}

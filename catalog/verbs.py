@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,9 +50,13 @@ class Listed:
 class Part:
     """Some bytes of one version of an object, and the size of all of it."""
 
-    body: bytes
+    body: bytes | memoryview
     size: int
     etag: str
+
+
+Room = Callable[[int], Any]
+"""Memory of so many bytes, for a body."""
 
 
 def confined(key: str) -> str:
@@ -73,8 +77,12 @@ class Store(Protocol):
         """Body and ETag, complete. Raises MissingObject, AccessDenied, StoreUnavailable."""
         ...
 
-    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Part:
+    def fetch_part(
+        self, key: str, start: int, stop: int, etag: str | None = None, room: Room = bytearray
+    ) -> Part:
         """Bytes [start, stop) as far as the object reaches, of the version `etag` where given.
+
+        room: whose memory a store may use that can read into it.
 
         Raises ObjectChanged where that version is gone, and what `fetch` raises.
         """

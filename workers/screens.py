@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from workers.waveform import BoolArray, Samples
@@ -22,10 +23,8 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 BLOCK, AROUND = 256, 2  # samples; blocks on either side that a block is compared with
-SIDE, TRIM = (
-    50,
-    2,
-)  # samples before and after a spike, of which the highest and lowest are forgotten
+SIDE, TRIM = 50, 2  # samples on either side of a spike; of those the outliers that are forgotten
+FEW = 8  # only every so many of them is looked at first
 BESIDE = (AROUND + 1) * BLOCK + SIDE + 2
 
 SPIKE = 10.0
@@ -69,13 +68,14 @@ class Ranges:
     def of(cls, row: Row) -> Ranges:
         first = -row.start % BLOCK
         count = max(len(row.samples) - first, 0) // BLOCK
-        blocks = row.samples[first : first + count * BLOCK].reshape(count, BLOCK)
-        low, high = np.empty(count, blocks.dtype), np.empty(count, blocks.dtype)
+        low, high = np.empty(count), np.empty(count)
         for begin in range(0, count, SLAB):  # both in one pass over memory
-            here = slice(begin, begin + SLAB)
-            blocks[here].min(axis=1, out=low[here])
-            blocks[here].max(axis=1, out=high[here])
-        return cls(first, low.astype(np.float64), high.astype(np.float64))
+            here = slice(begin, min(begin + SLAB, count))
+            slab = row.samples[first + begin * BLOCK : first + here.stop * BLOCK]
+            begins = np.arange(0, len(slab), BLOCK)
+            low[here] = np.minimum.reduceat(slab, begins)
+            high[here] = np.maximum.reduceat(slab, begins)
+        return cls(first, low, high)
 
 
 def spikes(row: Row, ranges: Ranges) -> IntArray:
@@ -110,21 +110,25 @@ def _spikes(row: Row, begins: IntArray) -> IntArray:
         rows, first = np.nonzero(
             whole & (height > SPIKE * np.maximum(np.abs(right - left), quantum))
         )
-        near = np.broadcast_to(quantum, height.shape)[rows, first]
-        for edge, beside in ((-1, np.arange(-SIDE, 0)), (width, np.arange(width, width + SIDE))):
-            inside = rows[:, None], pad + first[:, None] + beside
-            known = values[rows, pad + first + edge]
-            near = np.maximum(near, _trimmed(np.where(has[inside], values[inside], known[:, None])))
-        isolated = height[rows, first] > SPIKE * near
-        spike = begins[rows[isolated]] + first[isolated]
+        sides = (-1, np.arange(-SIDE, 0)), (width, np.arange(width, width + SIDE))
+        for apart in (FEW, 1):  # some samples never have a larger range than all
+            near = np.broadcast_to(quantum, height.shape)[rows, first]
+            for edge, beside in sides:
+                inside = rows[:, None], pad + first[:, None] + beside[::apart]
+                known = values[rows, pad + first + edge][:, None]
+                near = np.maximum(near, _trimmed(np.where(has[inside], values[inside], known)))
+            isolated = height[rows, first] > SPIKE * near
+            rows, first = rows[isolated], first[isolated]
+        spike = begins[rows] + first
         found += [spike + k for k in range(width)]
     return np.concatenate(found)
 
 
 def _trimmed(sides: FloatArray) -> FloatArray:
-    """The range of each row [k, SIDE] without its TRIM highest and lowest."""
-    ordered = np.partition(sides, (TRIM, SIDE - 1 - TRIM), axis=1)
-    return np.asarray(ordered[:, SIDE - 1 - TRIM] - ordered[:, TRIM])
+    """The range of each row [k, n] without its TRIM highest and lowest."""
+    last = sides.shape[1] - 1 - TRIM
+    ordered = np.partition(sides, (TRIM, last), axis=1)
+    return np.asarray(ordered[:, last] - ordered[:, TRIM])
 
 
 def limits(row: Row, ranges: Ranges) -> IntArray:
@@ -159,13 +163,18 @@ def _repeated(extreme: FloatArray) -> BoolArray:
 def _plateaus(row: Row, begins: IntArray, extreme: FloatArray, extent: FloatArray) -> IntArray:
     inside = (begins >= 1) & (begins + BLOCK + 1 <= len(row.samples))
     begins, extreme, extent = begins[inside], extreme[inside, None], extent[inside, None]
+    blocks = sliding_window_view(row.samples, BLOCK)[begins]
+    there = np.count_nonzero(blocks == extreme, axis=1) >= RUN - 2  # and one on either side
+    begins, extreme, extent = begins[there], extreme[there], extent[there]
     columns = begins[:, None] + np.arange(-1, BLOCK + 1)
+    at = (row.samples[columns] == extreme) & row.there(columns)
+    runs = np.logical_and.reduce([at[:, k : at.shape[1] - RUN + 1 + k] for k in range(RUN)])
+    level = runs.any(axis=1)
+    at, columns, extreme, extent = at[level], columns[level], extreme[level], extent[level]
     values = row.samples[columns].astype(np.float64)
     least = np.maximum(extent / LIMIT_SHARE, LIMIT_COUNTS * _quantum(values))
-    at = (values == extreme) & row.there(columns)
-    runs = np.logical_and.reduce([at[:, k : at.shape[1] - RUN + 1 + k] for k in range(RUN)])
     found = [np.zeros(0, np.int64)]
-    for k in np.flatnonzero(runs.any(axis=1)).tolist():
+    for k in range(len(at)):
         change = np.flatnonzero(np.diff(at[k].astype(np.int8), prepend=0, append=0))
         for first, stop in change.reshape(-1, 2).tolist():
             if stop - first < RUN or first == 0 or stop == len(at[k]):

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 SMALLEST = 1 << 20
 """Bytes. Smaller arrays are malloc's affair."""
 
-KEPT = 300 << 20
+KEPT = 360 << 20
 """Bytes that may lie unused; what comes back beyond them is freed."""
 
 _unused: dict[int, memoryview] = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -80,7 +79,10 @@ class TensorEngine:
 
     def load(self, weights: Weights) -> Network:
         module = self._arithmetic.network(weights).to(self._device)
-        forward = partial(self._arithmetic.probabilities, module)
+
+        def forward(batch: Tensor) -> Tensor:
+            return self._arithmetic.probabilities(module, batch)
+
         shape = (self._batch, len(COMPONENTS), WINDOW)
         return Network(replayed(forward, shape, self._device), weights.preparation)
 

@@ -225,9 +225,9 @@ def marked(marks: dict[int, BoolArray], bit: int, where: BoolArray) -> None:
 
 def stretches(has: BoolArray) -> IntArray:
     """[k, 2]: maximal [start, stop) of True in bool [n]."""
-    beside = np.zeros(len(has) + 2, bool)
-    beside[1:-1] = has
-    return np.flatnonzero(beside[1:] != beside[:-1]).reshape(-1, 2)
+    edges = np.flatnonzero(has[1:] != has[:-1]) + 1
+    first, last = ([k] if len(has) and has[k] else [] for k in (0, -1))
+    return np.concatenate([first, edges, [len(has)] * len(last)]).astype(np.int64).reshape(-1, 2)
 
 
 def _splice(table: NDArray[np.int64], fragment: Fragment) -> NDArray[np.int64]:

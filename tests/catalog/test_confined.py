@@ -189,9 +189,7 @@ def test_sql_reads_the_catalogue_and_nothing_else(filled: Store, tmp_path: Path)
     before = sorted(entry.key for entry in filled.list())
     for sql in READS:
         text = sql.format(secret=secret, folder=folder, root=filled.url)
-        with suppress(
-            Refusal, duckdb.Error
-        ):  # an S3 key may hold `..`
+        with suppress(Refusal, duckdb.Error):  # an S3 key may hold `..`
             assert catalog.sql(text).num_rows == 0, text
     for sql in WRITES:
         with pytest.raises((Refusal, duckdb.Error)):

@@ -34,14 +34,14 @@ BODY = bytes(range(256)) * 40
 def store(s3: Any, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store with one object, `a`, that is asked through the proxy and hardly waits."""
     monkeypatch.setattr(requests, "FIRST_WAIT_S", 0.001)
-    store = open_store(s3.url("root"))
+    store = open_store(s3.url("store"))
     store.create("a", BODY)
     faulty_s3.heal()
     return store
 
 
 def get(s3: Any, key: str = "a") -> str:
-    return f"GET /{s3.bucket}/root/{key}"
+    return f"GET /{s3.bucket}/store/{key}"
 
 
 PASSING = [
@@ -105,7 +105,7 @@ def test_every_other_4xx_is_an_answer(
 
 
 def test_a_listing_is_tried_as_an_object_is(s3: Any, store: Store, faulty_s3: FaultyS3) -> None:
-    name = f"LIST /{s3.bucket}/root/"
+    name = f"LIST /{s3.bucket}/store/"
     faulty_s3.fail(Answer(503, "SlowDown"), "LIST", times=2)
     faulty_s3.fail(Cut(40), "LIST", times=1)
     assert [entry.key for entry in store.list()] == ["a"]
@@ -119,7 +119,7 @@ def test_a_listing_is_tried_as_an_object_is(s3: Any, store: Store, faulty_s3: Fa
 def test_zarr_and_duckdb_ask_under_the_same_policy(
     s3: Any, store: Store, faulty_s3: FaultyS3
 ) -> None:
-    filesystem, path = store.filesystem(), f"{s3.bucket}/root/a"
+    filesystem, path = store.filesystem(), f"{s3.bucket}/store/a"
     faulty_s3.fail(Answer(503, "SlowDown"), "GET")
     with pytest.raises(Throttled):
         filesystem.cat_file(path, 0, 100)
@@ -165,7 +165,7 @@ def test_a_store_that_is_not_there_is_tried_for(
         return 0.001
 
     monkeypatch.setattr(requests, "_pause", pause)
-    nowhere = open_store(s3.url("root"), S3Options(endpoint_url="http://127.0.0.1:9"))
+    nowhere = open_store(s3.url("store"), S3Options(endpoint_url="http://127.0.0.1:9"))
     with pytest.raises(StoreUnavailable, match="EndpointConnectionError"):
         nowhere.fetch("a")
     assert waited == [1, 2, 3, 4, 5, 6]
@@ -176,7 +176,7 @@ def test_a_put_whose_reply_is_lost_is_ours_and_no_other(
 ) -> None:
     faulty_s3.fail(LoseReply(), "PUT", times=1)
     assert store.create("commit", b"mine")
-    assert faulty_s3.asked[f"PUT /{s3.bucket}/root/commit"] == 2
+    assert faulty_s3.asked[f"PUT /{s3.bucket}/store/commit"] == 2
     faulty_s3.fail(LoseReply(), "PUT", times=1)
     assert not store.create("commit", b"yours")
     assert store.fetch("commit")[0] == b"mine"
@@ -215,10 +215,10 @@ def test_a_refusal_is_remembered_for_a_while_and_by_one_store(
             store.fetch_part("a", 0, 10)
         with pytest.raises(AccessDenied, match="root/x"):
             list(store.list("x/"))
-    assert faulty_s3.asked == {get(s3): 1, f"LIST /{s3.bucket}/root/x/": 1}
+    assert faulty_s3.asked == {get(s3): 1, f"LIST /{s3.bucket}/store/x/": 1}
     assert store.fetch("b")[0] == BODY
     with pytest.raises(AccessDenied):
-        open_store(s3.url("root")).fetch("a")
+        open_store(s3.url("store")).fetch("a")
     assert faulty_s3.asked[get(s3)] == 2, "another invocation asks afresh"
     faulty_s3.heal()
     clock = time.monotonic() + refusals.REFUSAL_S + 1
@@ -299,7 +299,7 @@ class Process:
 def process(
     tmp_path: Path, s3: Any, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
 ) -> Process:
-    store = open_store(s3.url("root"))
+    store = open_store(s3.url("store"))
     for k in range(20):
         store.create(f"{k}", BODY)
     faulty_s3.heal()
@@ -310,7 +310,7 @@ def process(
 
 
 def by_profile(s3: Any) -> Store:
-    return open_store(s3.url("root"), S3Options(profile="seismic"))
+    return open_store(s3.url("store"), S3Options(profile="seismic"))
 
 
 def test_credentials_of_a_profile_are_asked_for_once_a_life(s3: Any, process: Process) -> None:
@@ -394,11 +394,11 @@ def test_an_unknown_profile_and_no_credentials_are_told(
     s3: Any, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AccessDenied, match="profile 'other' is not in the AWS configuration"):
-        open_store(s3.url("root"), S3Options(profile="other")).fetch("a")
+        open_store(s3.url("store"), S3Options(profile="other")).fetch("a")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(AccessDenied, match=r"no credentials found.*anonymous = true"):
-        open_store(s3.url("root")).fetch("a")
+        open_store(s3.url("store")).fetch("a")
 
 
 @pytest.mark.parametrize(
@@ -419,5 +419,5 @@ def test_a_url_with_credentials_is_refused_without_repeating_it(url: str) -> Non
 def test_an_endpoint_with_a_password_is_refused(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint.replace("//", "//user:SECRET@"))
     with pytest.raises(Refusal, match="AWS_ENDPOINT_URL") as raised:
-        open_store(s3.url("root")).fetch("a")
+        open_store(s3.url("store")).fetch("a")
     assert "SECRET" not in str(raised.value)

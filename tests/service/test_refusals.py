@@ -106,7 +106,7 @@ TABLE = CAMPAIGN[CAMPAIGN.index("[[candidate]]") : CAMPAIGN.index("[compute]")]
 FIELDS = {
     # id: what is replaced, by what, and what the line must say
     "broken TOML": (START, "start = 2024-02-30", "campaign.toml: not valid TOML", "line 8"),
-    "unknown key": ('name = "refused"', 'nom = "x"', "nom: unknown key", "name, select"),
+    "unknown key": ('name = "refused"', 'nom = "x"', "nom: unknown key", "name, quality, select"),
     "unknown table": ("[compute]", "[computer]", "computer: unknown key", "compute, name"),
     "unknown in archive": ('kind = "sds"', 'kin = "sds"', "archive.kin: unknown", "kind, pattern"),
     "unknown in select": (STATIONS, "station = []", "select.station: unknown", "start, stations"),

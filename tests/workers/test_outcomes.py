@@ -157,7 +157,7 @@ def test_a_denied_object_is_not_a_missing_one(
     """403 from the store, as S3 gives it; a directory's own permissions do not bind root."""
     write_sds(tmp_path, [recording])
 
-    def refuse(self: LocalStore, key: str, *rest: object) -> Part:
+    def refuse(self: LocalStore, key: str, *rest: object, **more: object) -> Part:
         raise AccessDenied(13, f"access denied: {self.url_of(key)}")
 
     monkeypatch.setattr(LocalStore, "fetch_part", refuse)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from catalog.schema import DAY_NS, TraceId, day_start_ns
 from catalog.store import LocalStore, StoreUnavailable, open_store
 from catalog.store import Part as Bytes
+from catalog.verbs import Room
 from tests.workers.test_decode import ORIGIN, STEP, Z, miniseed, noise
 from workers import decode as decoding
 from workers.archives import TooMuch
@@ -155,13 +156,15 @@ class Counting(LocalStore):
         self.longest = 0
         self._changes = changes
 
-    def fetch_part(self, key: str, start: int, stop: int, etag: str | None = None) -> Bytes:
+    def fetch_part(
+        self, key: str, start: int, stop: int, etag: str | None = None, room: Room = bytearray
+    ) -> Bytes:
         if etag is not None and self._changes:
             self._changes -= 1
             path = self.root / key
             path.write_bytes(path.read_bytes()[::-1][::-1])
             os.utime(path, ns=(0, 10**9 * (self._changes + 1)))
-        part = super().fetch_part(key, start, stop, etag)
+        part = super().fetch_part(key, start, stop, etag, room)
         self.fetched[key] += len(part.body)
         self.longest = max(self.longest, len(part.body))
         return part

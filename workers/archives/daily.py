@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Generic, TypeVar
 
 from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between, upper
@@ -34,7 +35,7 @@ class DailyArchive:
         self.store = config.store()
         self._layout = layout
         self._objects = Objects(self.store)
-        self._keys = DayKeys(self.store, self._trace_day)
+        self._keys = DayKeys(self.store, partial(_trace_day, layout))
 
     def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         require_root(self.store)
@@ -67,21 +68,10 @@ class DailyArchive:
         """Bytes of every station-day under a prefix."""
         sizes: dict[tuple[TraceId, date], int] = {}
         for entry in self.store.list(prefix):
-            found = self._trace_day(entry.key)
+            found = _trace_day(self._layout, entry.key)
             if found is not None:
                 sizes[found] = sizes.get(found, 0) + entry.size
         return sizes
-
-    def _trace_day(self, key: str) -> tuple[TraceId, date] | None:
-        """What a key is named for; None where it is no component that is read."""
-        named = self._layout.parse(key)
-        if named is None or upper(named.channel[-1:]) not in ALIASES:
-            return None
-        try:
-            codes = named.network, named.station, named.location, named.channel[:-1]
-            return TraceId.spelled(*codes), named.day
-        except ValueError:
-            return None
 
 
 class DayKeys(Generic[Owner]):
@@ -112,6 +102,18 @@ class DayKeys(Generic[Owner]):
 
     def forget(self) -> None:
         self._owner = None
+
+
+def _trace_day(layout: Layout, key: str) -> tuple[TraceId, date] | None:
+    """What a key is named for; None where it is no component that is read."""
+    named = layout.parse(key)
+    if named is None or upper(named.channel[-1:]) not in ALIASES:
+        return None
+    try:
+        codes = named.network, named.station, named.location, named.channel[:-1]
+        return TraceId.spelled(*codes), named.day
+    except ValueError:
+        return None
 
 
 def candidate_of(day: date, key: str) -> Candidate:

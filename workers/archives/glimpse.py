@@ -58,7 +58,7 @@ def _read(store: Store, key: str, start: int, stop: int) -> _Place:
     return _look(store.fetch_part(key, start, stop).body, start)
 
 
-def _look(body: bytes, start: int) -> _Place:
+def _look(body: bytes | memoryview, start: int) -> _Place:
     """What the whole records of a stretch of bytes are of."""
     records = scan(Held(body))
     waveform = (records.count > 0) & (records.rate > 0)

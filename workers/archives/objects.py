@@ -23,6 +23,7 @@ from catalog.store import (
     StoreError,
     StoreUnavailable,
 )
+from workers import shelf
 from workers.archives.archive import MOST_SAMPLES, TooMuch
 from workers.contents import select, unpack_selected
 from workers.decode import BadFormat, Contents, Decoded, extents, look_into
@@ -79,7 +80,7 @@ class StoredBody:
 
     def __init__(self, store: Store, key: str) -> None:
         self._store, self._key, self.url = store, key, store.url_of(key)
-        part = store.fetch_part(key, 0, PIECE)
+        part = store.fetch_part(key, 0, PIECE, room=_room)
         self._head, self.size, self.etag = part.body, part.size, part.etag
 
     @property
@@ -96,10 +97,14 @@ class StoredBody:
         stop = min(stop, self.size)
         if stop <= len(self._head):
             return memoryview(self._head)[start:stop]
-        part = self._store.fetch_part(self._key, start, stop, self.etag)
+        part = self._store.fetch_part(self._key, start, stop, self.etag, _room)
         if len(part.body) != stop - start:
             raise StoreUnavailable(errno.EIO, f"{self.url}: a short answer")
         return memoryview(part.body)
+
+
+def _room(size: int) -> NDArray[np.uint8]:
+    return shelf.empty(size, np.uint8)
 
 
 Body = Future[StoredBody]

@@ -12,6 +12,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import partial
 from itertools import groupby, pairwise
 
 from catalog.schema import EPOCH, TraceId, spelled_code
@@ -45,7 +46,7 @@ class StationDayArchive:
         self.unreadable: dict[str, str] = {}
         self._layout = layout
         self._objects = Objects(self.store)
-        self._keys = DayKeys(self.store, self._station_day)
+        self._keys = DayKeys(self.store, partial(_station_day, layout))
 
     def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         """An object's bytes are shared out evenly among its traces."""
@@ -75,17 +76,11 @@ class StationDayArchive:
                 candidates.append(candidate_of(day, newest.key))
         return self._objects.gather(trace, candidates, start_ns, end_ns)
 
-    def _station_day(self, key: str) -> tuple[Station, date] | None:
-        named = self._layout.parse(key.partition("#")[0])
-        if named is None or _version(key) is None:
-            return None
-        return (named.network, named.station), named.day
-
     def _listing(self, prefix: str) -> tuple[str, dict[tuple[Station, date], tuple[int, int]]]:
         """Version and bytes of the newest object of every station-day under a prefix."""
         newest: dict[tuple[Station, date], tuple[int, int]] = {}
         for entry in self.store.list(prefix):
-            found = self._station_day(entry.key)
+            found = _station_day(self._layout, entry.key)
             if found is not None:
                 newest[found] = max(newest.get(found, (-1, 0)), _stamp(entry))
         return prefix, newest
@@ -181,6 +176,13 @@ class _Held:
             for k, day in enumerate(self.dates()):
                 if trace in traces[k]:
                     yield Holding(trace, day, self._sizes[k] // len(traces[k]))
+
+
+def _station_day(layout: Layout, key: str) -> tuple[Station, date] | None:
+    named = layout.parse(key.partition("#")[0])
+    if named is None or _version(key) is None:
+        return None
+    return (named.network, named.station), named.day
 
 
 def _version(key: str) -> int | None:

@@ -29,7 +29,7 @@ class Body(Protocol):
 class Held:
     """A body in memory: reading it copies nothing."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes | memoryview) -> None:
         self._view = memoryview(body)
         self.size = len(body)
 
