@@ -22,7 +22,8 @@ from obspy import Trace, UTCDateTime
 
 from catalog.query import Catalog
 from catalog.schema import TraceId, day_start_ns
-from service.cli import _parser, main
+from service.arguments import parser
+from service.cli import COMMANDS, in_one_line, main
 from service.plan import CPU_SECONDS
 from workers.synthetic import sds_path, station_day, write_sds
 
@@ -290,9 +291,21 @@ def test_zarr_gives_the_rows_of_miniseed(ran: Ran, folder: Path, ingested: Path)
 
 
 def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    for action in _parser()._actions:
+    for action in parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.items()
+
+
+def test_every_command_has_its_words() -> None:
+    assert COMMANDS.keys() == dict(commands()).keys()
+
+
+def test_an_error_from_within_is_told_in_one_line() -> None:
+    frames = "IO Error: Python:\n\nTraceback (most recent call last):\n  File x\n"
+    assert (
+        in_one_line(f"{frames}StoreUnavailable: s3://b: 503\n") == "StoreUnavailable: s3://b: 503"
+    )
+    assert in_one_line("two\n  lines") == "two lines"
 
 
 @pytest.mark.parametrize(("name", "parser"), list(commands()))
@@ -313,8 +326,8 @@ def test_every_command_is_explained(
 def test_the_example_of_the_help_is_a_campaign(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from service.arguments import CAMPAIGN as EXAMPLE
     from service.campaign import load_campaign
-    from service.cli import CAMPAIGN as EXAMPLE
 
     path = tmp_path / "campaign.toml"
     path.write_text("\n".join(EXAMPLE.strip().splitlines()[1:-2]))
