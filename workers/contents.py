@@ -72,7 +72,17 @@ def read_contents(records: Records, source: str) -> Contents:
     if found.detail and not found.groups:
         raise BadFormat(source, "; ".join(found.detail))
     _lost_bytes(found, source)
-    return Contents(source, found.records, found.groups, found.flags, found.repairs, found.detail)
+    flags = [flag for flag in found.flags if _is_named(flag[0])]
+    repairs = [repair for repair in found.repairs if _is_named(repair[0])]
+    return Contents(source, found.records, found.groups, flags, repairs, found.detail)
+
+
+def _is_named(codes: ChannelId | None) -> bool:
+    """Whether there is a trace to be told of it, or all of them."""
+    try:
+        return codes is None or codes.trace is not None
+    except ValueError:
+        return False
 
 
 def select(

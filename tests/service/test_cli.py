@@ -302,9 +302,7 @@ def test_every_command_has_its_words() -> None:
 
 def test_an_error_from_within_is_told_in_one_line() -> None:
     frames = "IO Error: Python:\n\nTraceback (most recent call last):\n  File x\n"
-    assert (
-        in_one_line(f"{frames}StoreUnavailable: s3: 503\n") == "StoreUnavailable: s3: 503"
-    )
+    assert in_one_line(f"{frames}StoreUnavailable: s3: 503\n") == "StoreUnavailable: s3: 503"
     assert in_one_line("two\n  lines") == "two lines"
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from catalog.schema import Flag
 from tests.fuzz.__main__ import fuzz
+from tests.fuzz.check import read
 from tests.fuzz.mutate import mutated, records_of, sign3
 from tests.fuzz.seeds import seeds
 from workers.decode import BadFormat, Contents, decode, look_into
@@ -74,3 +75,8 @@ def test_a_css_file_opens_no_other(tmp_path: Path) -> None:
     for name, body in examples.items():
         with pytest.raises(BadFormat):
             decode(body, name)
+
+
+def test_a_damaged_record_among_records_without_a_name() -> None:
+    """A name is lost between records whose channel has none: there is nobody to tell of it."""
+    assert read(*mutated(2262, 1)) == "read"
