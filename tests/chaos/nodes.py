@@ -10,6 +10,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def ray_nodes(environment: Mapping[str, str]) -> Iterator[tuple[Nodes, dict[str,
         **environment,
         "RAY_TMPDIR": folder,
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "RAY_AUTH_TOKEN": _token(),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     with inhabit(ours):
@@ -117,6 +118,12 @@ def ray_nodes(environment: Mapping[str, str]) -> Iterator[tuple[Nodes, dict[str,
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _token() -> str:
+    """One for all seeds: Ray reads it once in a process."""
+    return secrets.token_hex(32)
 
 
 def descendants(ancestors: set[int]) -> dict[int, str]:
