@@ -31,7 +31,9 @@ from catalog.verbs import (
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 
-BAD_CREDENTIALS = EXPIRED | {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId"}
+BAD_CREDENTIALS = EXPIRED | {
+    *("InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+}
 
 THROTTLING = {
     *("SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled"),
@@ -71,7 +73,9 @@ def judged(error: Exception, url: str, source: str) -> StoreError:
         return StoreUnavailable(errno.EIO, f"{url}: the store answers {said}")
     if code in BAD_CREDENTIALS:
         return CredentialsRefused(
-            errno.EACCES, f"{_bucket(url)}: the credentials of {source} are refused ({said})"
+            errno.EACCES,
+            f"{_bucket(url)}: the credentials of {source} are refused ({said}); renew or correct "
+            "them, or name a profile",
         )
     if status in (401, 403):
         return AccessDenied(

@@ -4,6 +4,8 @@
 class Refusal(ValueError):
     """Input that cannot be used; the message names the file, the field and the fix.
 
-    The command line prints it in one line and exits with 2; anything else is a defect of ours and
-    keeps its traceback.
+    The command line prints it in one line and exits with `exit_code`; anything else is a defect of
+    ours and keeps its traceback.
     """
+
+    exit_code = 2

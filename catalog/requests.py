@@ -81,7 +81,14 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
         """The client. refresh: another one, with credentials read anew."""
         if self.session is None or refresh:
             self.session = self._source.session()
-        client = await super().set_session(refresh)
+        try:
+            client = await super().set_session(refresh)
+        except ValueError as error:  # botocore's word for it
+            if "endpoint" not in str(error):
+                raise
+            raise Refusal(
+                "AWS_ENDPOINT_URL (or endpoint_url): write it as http(s)://HOST[:PORT]"
+            ) from None
         if urlsplit(client.meta.endpoint_url).username is not None:
             raise Refusal("AWS_ENDPOINT_URL has a password in it: write it without")
         return client

@@ -27,7 +27,12 @@ class Priority:
     locations: Sequence[str] = ()
 
     def rank(self, trace: TraceId) -> tuple[int, int] | None:
-        """Lower is preferred, the band before the location; None: not to be picked."""
+        """Lower is preferred, the band before the location; None: not to be picked.
+
+        A trace whose band the archive could not tell has none, and comes last.
+        """
+        if not trace.band:
+            return len(self.bands), len(self.locations)
         try:
             band = self.bands.index(trace.band) if self.bands else 0
             location = self.locations.index(trace.location) if self.locations else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps({"error": message}))
         else:
             print(f"tidepick: {message}", file=sys.stderr)
-        return REFUSED
+        return int(getattr(error, "exit_code", REFUSED))
     except BrokenPipeError:  # who reads us, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
@@ -51,6 +52,15 @@ def in_one_line(text: str) -> str:
     if "Traceback (most recent call last)" in text:
         text = text.strip().splitlines()[-1]
     return " ".join(text.split())
+
+
+def finite(value: Any) -> Any:
+    """The same with null for NaN and Inf, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _refusals() -> tuple[type[Exception], ...]:
@@ -215,7 +225,7 @@ def _query(options: argparse.Namespace, out: Console) -> int:
             raise Refusal(f"--output {options.output}: {error}") from error
         _show(out, options.json, "written", {"file": str(options.output), "rows": rows.num_rows})
     elif options.json:
-        print(json.dumps(rows.to_pylist(), default=str, indent=1))
+        print(json.dumps(finite(rows.to_pylist()), default=str, indent=1, allow_nan=False))
     else:
         out.print(rows_table(rows.slice(0, max(options.rows, 0)).to_pylist(), rows.column_names))
         if rows.num_rows > options.rows:

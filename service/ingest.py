@@ -26,8 +26,8 @@ class Tally:
 
     @property
     def complete(self) -> bool:
-        """Nothing is left that another try could bring."""
-        return not self.states["refused"]
+        """No station-day is missing from what was written that the source holds."""
+        return not self.states["refused"] and not self.states["unreadable"]
 
 
 def ingest_archive(

@@ -13,6 +13,8 @@ from service.campaign import Compute
 class LimitReached(Refusal):
     """A run that has taken what it may, before it began again."""
 
+    exit_code = 3
+
 
 class StopLoss:
     """Hours and cost of a run, from this moment on; `compute` has its limits.

@@ -114,7 +114,9 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         "inputs": dict(reading.inputs),
         "flags": _flags_inside(reading, station_day) + _rotated(waveforms),
         "detail": list(reading.detail),
-        "repaired": reading.repaired,
+        "repairs": [
+            ns for ns in reading.repairs if station_day.start_ns <= ns < station_day.end_ns
+        ],
     }
     # The marker comes last and whole: without it nothing of this day is ever read.
     marker = {"zarr_format": 3, "node_type": "group", "attributes": attributes}

@@ -18,7 +18,8 @@ has none. Only its amplitude is too small. A recording that stands at its limit 
 is dead there.
 
 `seisbench` is what SeisBench does, for parity: NaN, Inf and contradicting overlaps are masked, what
-is missing is zero, and nothing else is looked for.
+is missing is zero, and no other sample is looked at. Records are read alike in both: damaged ones
+are skipped, rates corrected by their times, and U, V, W turned.
 
 What a sample becomes depends on the data up to `context` samples away, which every span reads
 beside its halo. The screens look at spikes and limits before anything is resampled, at the rate of

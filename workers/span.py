@@ -37,6 +37,7 @@ from workers.windows import segments, window_starts
 IntArray = NDArray[np.int64]
 
 DEAD = "every component is constant"
+NO_NUMBERS = "no sample is a finite number"
 
 LEFT_OVER = 100
 """So many stretches of a day may be too short for a window until that is said of it. There is no
@@ -194,7 +195,7 @@ class Span:
             sorted({f.rate for f in inside if not same_rate(f.rate, rate)}),
             sorted(tilted) if turned is None or not turned[core].any() else (),
             fragments,
-            reading.repaired,
+            sum(start_ns <= ns < end_ns for ns in reading.repairs),
         )
 
     @property
@@ -225,7 +226,8 @@ class Span:
                 Outcome.BAD_FORMAT, self._unturned(), self.detail, repaired=self.repaired, met=met
             )
         outcome = Outcome.BAD_FORMAT if met & Flag.SALVAGED else Outcome.NO_DATA
-        return Picked(outcome, self.detail, repaired=self.repaired, met=met)
+        detail = self.detail or (NO_NUMBERS if met & Flag.NOT_FINITE else "")
+        return Picked(outcome, detail, repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
         """Columns at which windows begin, ascending; empty if none reaches the span."""

@@ -88,8 +88,8 @@ class Reading:
     """What an archive holds of one trace over a span.
 
     inputs: URL -> ETag of every object that was read. flags: (bits of `catalog.schema.Flag`,
-    start ns, end ns), what holds over [start, end). detail: problems met, in words. repaired:
-    records inside the span that were skipped, or that equal another. lost: objects that would have
+    start ns, end ns), what holds over [start, end). detail: problems met, in words. repairs:
+    ns, one for each record that was skipped or equals another. lost: objects that would have
     had a share in it (workers/losses.py says what that costs).
     """
 
@@ -97,7 +97,7 @@ class Reading:
     inputs: Mapping[str, str] = field(default_factory=dict)
     flags: Sequence[tuple[int, int, int]] = ()
     detail: Sequence[str] = ()
-    repaired: int = 0
+    repairs: Sequence[int] = ()
     lost: Sequence[Lost] = ()
 
 

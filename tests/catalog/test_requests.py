@@ -68,7 +68,7 @@ def test_what_passes_is_tried_again_a_bounded_number_of_times(
     faulty_s3.heal()
     faulty_s3.fail(fault, "GET")
     for read in (lambda: store.fetch("a"), lambda: store.fetch_part("a", 0, 9000)):
-        with pytest.raises(StoreUnavailable, match=r"root/a\b") as raised:
+        with pytest.raises(StoreUnavailable, match=r"store/a\b") as raised:
             read()
         assert faulty_s3.asked.pop(get(s3)) == most
         throttled = isinstance(fault, Answer) and fault.code in ("TooManyRequests", "SlowDown")
@@ -207,13 +207,13 @@ def test_a_refusal_is_remembered_for_a_while_and_by_one_store(
 ) -> None:
     store.create("b", BODY)
     faulty_s3.heal()
-    faulty_s3.fail(Answer(403, "AccessDenied"), "root/a|LIST")
+    faulty_s3.fail(Answer(403, "AccessDenied"), "store/a|LIST")
     for _ in range(5):
-        with pytest.raises(AccessDenied, match="root/a"):
+        with pytest.raises(AccessDenied, match="store/a"):
             store.fetch("a")
-        with pytest.raises(AccessDenied, match="root/a"):
+        with pytest.raises(AccessDenied, match="store/a"):
             store.fetch_part("a", 0, 10)
-        with pytest.raises(AccessDenied, match="root/x"):
+        with pytest.raises(AccessDenied, match="store/x"):
             list(store.list("x/"))
     assert faulty_s3.asked == {get(s3): 1, f"LIST /{s3.bucket}/store/x/": 1}
     assert store.fetch("b")[0] == BODY

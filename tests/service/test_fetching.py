@@ -208,7 +208,7 @@ def answers(status: int, code: str) -> Break:
 
 WAYS: dict[str, tuple[Break, str]] = {
     "wrong key": (answers(403, "InvalidAccessKeyId"), "are refused (403 InvalidAccessKeyId)"),
-    "wrong secret": (answers(403, "SignatureDoesNotMatch"), "access denied"),
+    "wrong secret": (answers(403, "SignatureDoesNotMatch"), "SignatureDoesNotMatch"),
     "expired": (answers(400, "ExpiredToken"), "are refused (400 ExpiredToken)"),
     "refused": (answers(403, "AccessDenied"), "access denied"),
     "odd": (answers(400, f"{SECRET}<b>"), "refuses the request (400)"),

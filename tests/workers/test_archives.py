@@ -274,3 +274,14 @@ def test_codes_that_are_spelled_otherwise_are_held_and_read(
     start = day_start_ns(NEXT)
     (fragment,) = archive.read(holding.trace, start, start + DAY_NS).fragments
     assert fragment.component == "Z" and np.array_equal(fragment.samples, noise(2000, 1))
+
+
+def test_bands_of_both_spellings_are_one(root: str) -> None:
+    """A station that changed how it writes its channels loses none of them."""
+    store, start = open_store(root), day_start_ns(NEXT)
+    for component in "ZN":
+        store.create(sds_key(NEXT, component), miniseed(noise(2000, 1), start, component))
+    key = sds_key(NEXT, "E").replace("HHE", "hhE")
+    store.create(key, miniseed(noise(2000, 1), start, "E").replace(b"HHE", b"hhE"))
+    reading = open_archive(ArchiveConfig(kind="sds", root=root)).read(HH, start, start + DAY_NS)
+    assert sorted(fragment.component for fragment in reading.fragments) == ["E", "N", "Z"]

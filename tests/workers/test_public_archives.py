@@ -256,7 +256,8 @@ def test_a_station_that_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
     day = date(2022, 2, 6)
     put(str(tmp_path), {key(day): b"", key(day, "OK"): station_day(day, (BH,))})
     archive = earthscope(str(tmp_path))
-    assert list(held(archive, day, day + timedelta(days=1))) == [BH]
+    nameless = TraceId("UW", "SHW", "", "")
+    assert {*held(archive, day, day + timedelta(days=1))} == {nameless, BH}
     assert list(archive.unreadable) == [key(day)] and "empty" in archive.unreadable[key(day)]
 
 
@@ -327,3 +328,18 @@ def test_an_open_bucket_is_read_without_credentials(
     config = ArchiveConfig(kind="earthscope", root=s3.url("open"), anonymous=True)
     archive = open_archive(config)
     assert [h.trace for h in archive.holdings(day, day + timedelta(days=1))] == [BH]
+
+
+def test_a_station_whose_objects_nobody_can_read_is_held_and_ends_as_such(
+    tmp_path: Path, channel_days: dict[Named, bytes], candidate: Candidate
+) -> None:
+    """It loses no station-day, though no object tells a band."""
+    found = objects("earthscope", channel_days)
+    found |= {key: b"<html>later</html>" for key in found if "RIO.CI" in key}
+    put(str(tmp_path), found)
+    archive = open_archive(ArchiveConfig(kind="earthscope", root=str(tmp_path)))
+    nameless = TraceId("CI", "RIO", "", "")
+    held = [one.day for one in archive.holdings(FIRST, LAST) if one.trace == nameless]
+    assert held == [FIRST, MIDDLE]
+    days = pick_shard(archive, Shard((nameless,), MIDDLE, LAST), [candidate])
+    assert [str(day.picked["c"].outcome) for day in days] == ["bad_format"]

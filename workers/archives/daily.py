@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
-from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between, upper
+from catalog.schema import COMPONENTS, DAY_NS, TraceId, day_of, day_start_ns, days_between, upper
 from catalog.store import Listed, Store
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.layout import Layout, Wanted
@@ -56,13 +56,13 @@ class DailyArchive:
         return self._objects.gather(trace, candidates, start_ns, end_ns)
 
     def _entries(self, trace: TraceId, day: date) -> Sequence[Listed]:
-        """Objects of a trace's day; their names may have the band in lower case."""
+        """Objects of a trace's day; the names of some may have the band in lower case."""
         prefix = self._layout.prefix(trace, day)
-        cut = len(prefix) - len(trace.band)
-        found = self._keys.of(trace, prefix)
-        if not found and prefix[cut:] == trace.band:
-            found = self._keys.of(trace, prefix[:cut] + trace.band.lower())
-        return found.get(day, ())
+        found = [*self._keys.of(trace, prefix).get(day, ())]
+        lower = prefix.removesuffix(trace.band) + trace.band.lower()
+        if len(found) < len(COMPONENTS) and lower != prefix and prefix.endswith(trace.band):
+            found += self._keys.of(trace, lower).get(day, ())
+        return found
 
     def _sizes(self, prefix: str) -> dict[tuple[TraceId, date], int]:
         """Bytes of every station-day under a prefix."""

@@ -13,6 +13,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between
+from catalog.store import AccessDenied, MissingObject
+from catalog.verbs import CredentialsRefused
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.objects import Candidate, Objects, require_root
 from workers.decode import BadFormat, extents
@@ -85,7 +87,9 @@ class FilesArchive:
     def _look_into(self, key: str) -> dict[str, Any]:
         try:
             found = self._objects.look_into(key)
-        except BadFormat as error:
+        except CredentialsRefused:
+            raise
+        except (BadFormat, AccessDenied, MissingObject) as error:
             log.warning("%s", error)
             return {"error": str(error)}
         for problem in found.detail:

@@ -55,6 +55,7 @@ class Wanted(NamedTuple):
         codes = [tuple(glob.split(".")[:2]) for glob in globs]
         if not codes or any(len(pair) < 2 or _is_glob(pair[0]) for pair in codes):
             return cls()
+        codes = [(spelled_code(network), spelled_code(station)) for network, station in codes]
         networks = frozenset(network for network, _ in codes)
         if len(set(codes)) > BY_NAME or any(_is_glob(station) for _, station in codes):
             return cls(networks)

@@ -144,7 +144,7 @@ class Objects:
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[str] = []
-        repaired = 0
+        repairs: list[int] = []
         lost: list[Lost] = []
         wanted = [one for one in candidates if one.may_hold(start_ns, end_ns)]
         for candidate, body in self._coming(wanted):
@@ -164,11 +164,10 @@ class Objects:
             for channel in found.channels.values():
                 flags += channel.flags
                 fragments += channel.fragments
-                repairs = channel.repairs
-                repaired += int(((repairs >= start_ns) & (repairs < end_ns)).sum())
+                repairs += channel.repairs.tolist()
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
         told = list(dict.fromkeys(detail))
-        return Reading(fragments, inputs, sorted(set(flags)), told, repaired, lost)
+        return Reading(fragments, inputs, sorted(set(flags)), told, repairs, lost)
 
     def _coming(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Body | None]]:
         """The candidates in order, each with its bytes on their way where it is not known yet."""

@@ -125,7 +125,9 @@ class StationDayArchive:
         look(len(which) - 1)
         known = {place: answer for place, answer in sorted(answers.items()) if answer is not None}
         traces: list[Traces] = []
-        latest: Traces = next(iter(known.values()), ())
+        # where nobody can tell, the days are planned all the same, and end as what they are
+        nobody = (TraceId.spelled(*station, "", ""),)
+        latest: Traces = next(iter(known.values()), nobody)
         for place in range(len(which)):
             latest = known.get(place, latest)
             traces.append(latest)

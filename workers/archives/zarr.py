@@ -2,7 +2,7 @@
 
     NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
         attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail,
-            repaired
+            repairs
     NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components,
         samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
@@ -114,7 +114,7 @@ class ZarrArchive:
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[str] = []
-        repaired = 0
+        repairs: list[int] = []
         lost: list[Lost] = []
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
             path = group_path(trace, day)
@@ -133,10 +133,10 @@ class ZarrArchive:
             else:
                 flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
                 detail += attributes["detail"]
-                repaired += attributes.get("repaired", 0)
+                repairs += attributes["repairs"]
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
         told = list(dict.fromkeys(detail))
-        return Reading(fragments, inputs, sorted(set(flags)), told, repaired, lost)
+        return Reading(fragments, inputs, sorted(set(flags)), told, repairs, lost)
 
     def _fragments(
         self, path: str, rates: Sequence[str], start_ns: int, end_ns: int
