@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 PLAIN = ("SAC",)
 """Formats read in this process: plain numpy, and a second saved for each object."""
 
+LCALDA = slice(432, 436)
+"""Of SAC's header: that distances are to be computed of its coordinates. obspy does it when it
+reads, and turns for ever about a longitude of 1e30."""
+
 FORMATS = (
     *("SAC", "SEGY", "SEISAN", "WIN", "REFTEK130", "SEG2", "KNET", "Y", "AH"),
     *("GSE1", "GSE2", "GCF", "SLIST", "TSPAIR"),
@@ -138,15 +142,16 @@ def read_here(body: bytes, only: Sequence[str] = FORMATS) -> tuple[list[ForeignT
                 is_format = buffered_load_entry_point(point.dist.name, plugin, "isFormat")
                 recognised = is_format(io.BytesIO(body))
                 if recognised:
+                    told = _without_distances(body) if name == "SAC" else body
                     read = buffered_load_entry_point(point.dist.name, plugin, "readFormat")
-                    claimed = sum(t.stats.npts for t in read(io.BytesIO(body), headonly=True))
+                    claimed = sum(t.stats.npts for t in read(io.BytesIO(told), headonly=True))
                     if claimed > min(DENSEST * len(body), MOST):
                         said.append(
                             f"{name}: its headers claim {claimed} samples in {len(body)} bytes; "
                             f"at most {MOST} are read"
                         )
                         continue
-                    traces = _traces(read(io.BytesIO(body)))
+                    traces = _traces(read(io.BytesIO(told)))
             except Exception as error:
                 # Its readers raise anything on bytes that are not theirs, `Exception` itself too.
                 if recognised:
@@ -155,6 +160,10 @@ def read_here(body: bytes, only: Sequence[str] = FORMATS) -> tuple[list[ForeignT
         if recognised and traces:
             return traces, [f"{name}: {warning.message}" for warning in caught]
     return [], said
+
+
+def _without_distances(body: bytes) -> bytes:
+    return body[: LCALDA.start] + bytes(LCALDA.stop - LCALDA.start) + body[LCALDA.stop :]
 
 
 def _traces(stream: Stream) -> list[ForeignTrace]:
