@@ -225,7 +225,7 @@ def test_a_run_stops_at_its_limit_with_all_that_it_began_committed(
     assert (row["state"], row["done"], row["seconds"]) == ("stopped", done, 3600.0 * done)
     assert row["reason"].startswith(field)
 
-    assert main(["run", str(campaign(limits))]) == 2
+    assert main(["run", str(campaign(limits))]) == 3
     assert f"{field} " in capsys.readouterr().err
     assert sum(1 for _ in store.list("commits/")) == done
 

@@ -177,17 +177,24 @@ def test_objects_come_together_and_the_order_of_arrival_changes_nothing(
     found = picked(open_archive(stored), candidate)
     for day in DAYS:
         assert found[day].picks.equals(undisturbed[day].picks)
-    assert faulty_s3.most_at_once == 6
+    assert 2 < faulty_s3.most_at_once <= 6
 
 
-def test_no_more_objects_wait_in_memory_than_is_said(tmp_path: Path) -> None:
+def test_no_more_objects_wait_in_memory_than_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many a span has, and however slowly they are taken."""
     for k in range(30):
         (tmp_path / f"{k:02d}").write_bytes(b"x" * 100)
     objects = Objects(open_store(str(tmp_path)))
     begun: list[str] = []
     part = objects.store.fetch_part
-    objects.store.fetch_part = lambda key, *rest: begun.append(key) or part(key, *rest)  # type: ignore
+
+    def fetch_part(key: str, *rest: Any, **more: Any) -> Any:
+        begun.append(key)
+        return part(key, *rest, **more)
+
+    monkeypatch.setattr(objects.store, "fetch_part", fetch_part)
     for taken, (named, body) in enumerate(
         objects._coming([Named(f"{k:02d}", 0, 1) for k in range(30)])
     ):
