@@ -6,6 +6,8 @@ import argparse
 from datetime import date
 from pathlib import Path
 
+from service.evaluate.arguments import add_evaluations
+
 CODES = """
 exit codes: 0 every planned station-day has an outcome, none failed or was refused; 1 some have
 none, or failed, or were refused (--retry); 2 refused input, or a limit that was reached before;
@@ -166,6 +168,15 @@ def parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--workers", type=int, help="processes of one core (default: all cores)")
     bench.add_argument("--price", type=float, help="of this machine in $ an hour: gives the costs")
+
+    judge = commands.add_parser(
+        "eval",
+        help="Judge candidates: benchmarks, noise, continuous days, comparison, one report.",
+        description="Judge the candidates of an evaluation file.",
+        epilog="example:\n  tidepick eval report evaluation.toml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_evaluations(judge.add_subparsers(metavar="WHAT", required=True))
 
     ingest = command(
         "ingest",

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from catalog.errors import Refusal
-from catalog.store import S3Options, refuse_credentials
+from catalog.store import S3Options
+from service.documents import CampaignError, Table, anchored, load
 from workers.archives import ENDPOINT, ArchiveConfig
 from workers.quality import Quality
 
@@ -29,10 +20,6 @@ EXAMPLE = "see `tidepick run --help`"
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
 """Far inside what int64 nanoseconds reach; a mistyped century is refused, not planned."""
-
-
-class CampaignError(Refusal):
-    """A campaign that cannot be run; the message names the file, the field and the fix."""
 
 
 def _midnight(value: object) -> object:
@@ -63,11 +50,7 @@ Floor = Annotated[float, Field(gt=0, lt=1)]
 WeightsName = Annotated[str, Field(min_length=1)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Select(_Table):
+class Select(Table):
     """Which station-days: NET.STA[.LOC[.BAND]] globs (or a file of them), [start, end)."""
 
     stations: list[str] | str
@@ -76,8 +59,8 @@ class Select(_Table):
     epochs: str | None = Field(default=None, min_length=1)
     """Station metadata (StationXML or csv): a file, a glob or a folder. Days outside are not
     planned."""
-    bands: list[str] = []
-    locations: list[str] = []
+    bands: list[str] = Field(default=[])
+    locations: list[str] = Field(default=[])
     """In order of preference: of a station's bands and locations the first that exists on a day is
     picked, the band decides before the location. Empty: every one is picked for itself."""
 
@@ -102,7 +85,7 @@ class Select(_Table):
         return self
 
 
-class CandidateConfig(_Table):
+class CandidateConfig(Table):
     """A named weight set, or an ensemble of several, and the floors of the picks it stores."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -129,7 +112,7 @@ class CandidateConfig(_Table):
         return self
 
 
-class Compute(_Table):
+class Compute(Table):
     """How the work is spread, and what it may take. Nothing here but the engine changes picks.
 
     max_attempts: tries of a shard of one station-day; a larger one is tried twice whole, then each
@@ -174,7 +157,7 @@ class Compute(_Table):
         return self
 
 
-class Campaign(_Table):
+class Campaign(Table):
     """One campaign file, whole."""
 
     name: str = Field(min_length=1)
@@ -204,100 +187,35 @@ def load_campaign(path: Path) -> Campaign:
 
     Raises CampaignError in one line: a missing file, broken TOML, unknown or unfit fields.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CampaignError(f"campaign {path}: no such file") from error
-    except IsADirectoryError as error:
-        raise CampaignError(f"campaign {path}: a folder; name the .toml file in it") from error
-    except OSError as error:
-        raise CampaignError(f"campaign {path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CampaignError(f"campaign {path}: not valid TOML: {error}") from error
-    _refuse_secrets(document, f"campaign {path}: ")
-    try:
-        campaign = Campaign.model_validate(document)
-    except ValidationError as error:
-        raise CampaignError(f"campaign {path}: {_explained(error)}") from error
-    return _anchored(campaign, path.absolute().parent)
-
-
-def _refuse_secrets(value: object, where: str) -> None:
-    """Before anything is said of a value, or stored: no URL in it may carry credentials."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse_secrets(inner, f"{where}{'' if where.endswith(' ') else '.'}{key}")
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            _refuse_secrets(inner, f"{where}[{number}]")
-    elif isinstance(value, str):
-        try:
-            refuse_credentials(value)
-        except Refusal as error:
-            raise CampaignError(f"{where}: {error}") from None
-
-
-def _explained(error: ValidationError) -> str:
-    """Every complaint in one line, each with its field."""
-    return "; ".join(_complaint(entry["loc"], entry) for entry in error.errors())
-
-
-def _complaint(location: tuple[int | str, ...], entry: Any) -> str:
-    field = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in location))
-    kind = entry["type"]
-    if kind == "extra_forbidden":
-        table = field.rpartition(".")[0]
-        known = ", ".join(_fields(location[:-1]))
-        return f"{field}: unknown key; {f'[{table}]' if table else 'the campaign'} has {known}"
-    if kind == "missing":
-        return f"{field}: missing; {EXAMPLE}"
-    message = str(entry["msg"]).removeprefix("Value error, ")
-    if kind == "value_error":
-        return ": ".join(part for part in (field, message) if part)
-    if field.endswith("endpoint_url"):  # its value may hold a password
-        return f"{field}: write it as http(s)://HOST[:PORT], without credentials"
-    return f"{field}: {message}, not {entry['input']!r}"
-
-
-def _fields(location: tuple[int | str, ...]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {
-        "archive": ArchiveConfig,
-        "select": Select,
-        "candidate": CandidateConfig,
-        "compute": Compute,
-    }
-    model = tables.get(str(location[0]), Campaign) if location else Campaign
-    return sorted(model.model_fields)
+    return _anchored(load(Campaign, path, "campaign", EXAMPLE), path.absolute().parent)
 
 
 def _anchored(campaign: Campaign, base: Path) -> Campaign:
-    def anchor(path: str) -> str:
-        if "://" in path or Path(path).expanduser().is_absolute():
-            return path
-        return str(base / path)
-
     select = campaign.select
     if isinstance(select.stations, str):
-        listed = read_stations(Path(anchor(select.stations)))
+        listed = read_stations(Path(anchored(select.stations, base)))
         select = select.model_copy(update={"stations": listed})
 
     if select.epochs is not None:
-        select = select.model_copy(update={"epochs": anchor(select.epochs)})
-
-    def anchor_weights(name: str) -> str:
-        return name if re.match(r"(builtin|seisbench):", name) else anchor(name)
-
-    candidates = [
-        candidate.renamed([anchor_weights(name) for name in candidate.members])
-        for candidate in campaign.candidate
-    ]
+        select = select.model_copy(update={"epochs": anchored(select.epochs, base)})
+    archive = campaign.archive
     return campaign.model_copy(
         update={
-            "catalog": anchor(campaign.catalog),
-            "archive": campaign.archive.model_copy(update={"root": anchor(campaign.archive.root)}),
+            "catalog": anchored(campaign.catalog, base),
+            "archive": archive.model_copy(update={"root": anchored(archive.root, base)}),
             "select": select,
-            "candidate": candidates,
+            "candidate": [anchored_weights(each, base) for each in campaign.candidate],
         }
+    )
+
+
+def anchored_weights(candidate: CandidateConfig, base: Path) -> CandidateConfig:
+    """The same candidate, the files of its weights taken from the folder `base`."""
+    return candidate.renamed(
+        [
+            name if re.match(r"(builtin|seisbench):", name) else anchored(name, base)
+            for name in candidate.members
+        ]
     )
 
 

@@ -289,6 +289,12 @@ def _bench(options: argparse.Namespace, out: Console) -> int:
     return OK
 
 
+def _eval(options: argparse.Namespace, out: Console) -> int:
+    from service.evaluate.command import evaluate
+
+    return evaluate(options, out)
+
+
 def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> None:
     if as_json:
         print(json.dumps(facts, indent=1))
@@ -317,6 +323,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "check-store": _check_store,
     "query": _query,
     "bench": _bench,
+    "eval": _eval,
     "ingest": _ingest,
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from catalog.schema import TraceId
-from service.campaign import CampaignError
+from service.documents import CampaignError
 
 
 def select_traces(traces: Iterable[TraceId], patterns: Sequence[str]) -> list[TraceId]:

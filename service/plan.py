@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from catalog.schema import Shard, TraceId, digest
-from service.campaign import Campaign, CampaignError
+from service.campaign import Campaign
 from service.choice import Priority, choose
 from service.days import Mask, PlannedDays, Spans, spans_of
+from service.documents import CampaignError
 from service.findings import Findings, unreadable_of
 from service.held import Held
 from service.patterns import select_traces

@@ -11,7 +11,8 @@ from pathlib import Path
 from catalog.commits import CandidateRecord, create_catalog, register_candidates, write_plan
 from catalog.schema import PHASES
 from catalog.store import Store, open_store
-from service.campaign import Campaign, CampaignError, CandidateConfig
+from service.campaign import Campaign, CandidateConfig
+from service.documents import CampaignError
 from service.plan import Plan, make_plan
 from workers.archives import FilesArchive, open_archive
 from workers.ensemble import Ensemble

@@ -1,0 +1,1 @@
+"""`tidepick eval`: runs what an evaluation file names, and judges it."""

@@ -1,0 +1,55 @@
+"""The words of `tidepick eval`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EVALUATION = """
+An evaluation file:
+
+  name = "spring"
+  out = "evaluation"                   # tables and report
+  baseline = "original"                # what others are compared with; the first if none is named
+  [[candidate]]                        # as in a campaign
+  name = "original"
+  weights = "original.safetensors"
+  [[benchmark]]                        # labelled traces
+  name = "ncedc"
+  kind = "npz"                         # seisbench (a folder), npz, csv_zarr, table
+  path = "ncedc_labelled.npz"
+  [noise]
+  catalog = "catalog"                  # picked by the same candidates
+  windows = "noise.parquet"            # or events and stations, to build them from
+  [continuous]
+  catalog = "catalog"
+  arrivals = ["picks.csv"]             # QuakeML, csv, parquet
+
+Relative paths start at the evaluation file's folder.
+"""
+
+
+def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
+    """Add what can be evaluated to `tidepick eval`."""
+
+    def what(name: str, summary: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = whats.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example:\n  tidepick eval {name} evaluation.toml\n{EVALUATION}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.add_argument("--json", action="store_true", help="print JSON for machines")
+        sub.set_defaults(command="eval", what=name)
+        return sub
+
+    for name, summary in (
+        ("oracle", "Run the candidates over labelled traces, and score recall and timing."),
+        ("noise", "False picks per station-hour on verified noise, and the threshold for a rate."),
+        ("continuous", "Picks of continuous days against analysts' arrivals."),
+        ("compare", "Which candidate is better, by how much and how surely: paired."),
+        ("report", "All of it that the file names, in one html page."),
+    ):
+        what(name, summary).add_argument("evaluation", type=Path)

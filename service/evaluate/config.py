@@ -1,0 +1,132 @@
+"""evaluation.toml -> Evaluation: what is judged, on which data, against which truth.
+
+Read with the campaign's own rules: unknown keys are refused, relative paths start at the file's
+folder, no URL may carry credentials.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from service.campaign import CandidateConfig, Compute, Floor, anchored_weights
+from service.documents import Table, anchored, load
+
+EXAMPLE = "see `tidepick eval report --help`"
+
+
+class Benchmark(Table):
+    """Labelled traces. kind: a SeisBench dataset's folder, an npz, a csv beside a Zarr group, or
+    `table`: a per-trace table (parquet or csv) that was made elsewhere."""
+
+    name: str = Field(min_length=1)
+    kind: Literal["seisbench", "npz", "csv_zarr", "table"]
+    path: str = Field(min_length=1)
+    strata: list[str] = Field(default=[])
+    """Columns to stratify by beside distance, depth, magnitude and signal to noise."""
+
+
+class Noise(Table):
+    """Verified noise of a catalogue that picked it.
+
+    windows: a table of them (station, start, end), or built from `events` and `stations` by origin
+    time and travel time: no candidate's opinion enters.
+    """
+
+    catalog: str = Field(min_length=1)
+    windows: str | None = None
+    events: str | None = None
+    stations: str | None = None
+    seed: int = 0
+    target_rate: float = Field(1.0, gt=0)
+    """False picks a station-hour and phase, at which candidates are compared."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Noise:
+        if (self.windows is None) == (self.events is None):
+            raise ValueError("give windows, or events (and stations) to build them from")
+        return self
+
+
+class Continuous(Table):
+    """Station-days of a catalogue, and the arrivals that analysts read there."""
+
+    catalog: str = Field(min_length=1)
+    arrivals: list[str] = Field(min_length=1)
+    """Files: QuakeML, csv or parquet."""
+    complete: bool = False
+    """Whether every arrival is among them (planted truth): then extras are false."""
+    tolerances_s: list[float] = Field(default=[0.1, 0.25, 0.5, 1.0])
+    reviewed: str | None = None
+    """The sheet of extras, with the reviewers' answers."""
+
+
+class Evaluation(Table):
+    """One evaluation file, whole."""
+
+    name: str = Field(min_length=1)
+    out: str = Field(min_length=1)
+    """The folder of the tables and the report."""
+    traces: str | None = Field(None, min_length=1)
+    """Where per-trace tables are committed, a path or s3://bucket/prefix; `out`/traces if none."""
+    candidate: list[CandidateConfig] = Field(min_length=1)
+    baseline: str | None = None
+    """The candidate that others are compared with; the first if none is named."""
+    threshold: Floor = 0.3
+    seed: int = 0
+    replicates: int = Field(2000, ge=100)
+    splits: str | None = None
+    """Where `tidepick eval splits` keeps development, tuning and test."""
+    benchmark: list[Benchmark] = Field(default=[])
+    noise: Noise | None = None
+    continuous: Continuous | None = None
+    compute: Compute = Compute()  # type: ignore[call-arg]
+
+    @property
+    def against(self) -> str:
+        """The baseline's name."""
+        return self.baseline or self.candidate[0].name
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Evaluation:
+        for called, names in (
+            ("candidate", [candidate.name for candidate in self.candidate]),
+            ("benchmark", [benchmark.name for benchmark in self.benchmark]),
+        ):
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"{called}.name {name!r} stands twice; names must differ")
+        if self.against not in [candidate.name for candidate in self.candidate]:
+            raise ValueError(f"baseline {self.baseline!r}: no candidate has that name")
+        return self
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Raises CampaignError in one line: a missing file, broken TOML, unknown or unfit fields."""
+    return _anchored(load(Evaluation, path, "evaluation", EXAMPLE), path.absolute().parent)
+
+
+def _anchored(evaluation: Evaluation, base: Path) -> Evaluation:
+    def rooted(table: Table, *fields: str) -> dict[str, str | None]:
+        values = {field: getattr(table, field) for field in fields}
+        return {k: v if v is None else anchored(v, base) for k, v in values.items()}
+
+    noise, continuous = evaluation.noise, evaluation.continuous
+    if noise is not None:
+        paths = rooted(noise, "catalog", "windows", "events", "stations")
+        noise = noise.model_copy(update=paths)
+    if continuous is not None:
+        arrivals = [anchored(path, base) for path in continuous.arrivals]
+        paths = rooted(continuous, "catalog", "reviewed")
+        continuous = continuous.model_copy(update=paths | {"arrivals": arrivals})
+    return evaluation.model_copy(
+        update={
+            **rooted(evaluation, "out", "traces", "splits"),
+            "candidate": [anchored_weights(each, base) for each in evaluation.candidate],
+            "benchmark": [b.model_copy(update=rooted(b, "path")) for b in evaluation.benchmark],
+            "noise": noise,
+            "continuous": continuous,
+        }
+    )
