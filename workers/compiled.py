@@ -28,7 +28,7 @@ from workers.weights import Preparation, Weights
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
-INTERFACE = 2
+INTERFACE = 3
 """Of the kernel, raised with every change of it: both sides must say the same."""
 
 SHORT = 4

@@ -6,7 +6,7 @@ looked at no closer. What is found at a sample depends on the data within BESIDE
 
 Thresholds are far from what the ground does. In the 4 + 4 + 4 x 1 hours of three components and the
 78 labelled earthquakes of the tests' recordings no sample is a spike, a limit or a step; see
-tests/workers/test_screens.py for how close they come.
+tests/workers/test_quality.py for how close they come.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def limits(row: Row, ranges: Ranges) -> IntArray:
     loud = extent > SPIKE / 2 * around(extent, np.minimum)
     found = [np.zeros(0, np.int64)]
     for extreme, own in ((high, ranges.high), (low, ranges.low)):
-        blocks = np.flatnonzero((own == extreme) & (loud | _repeated(own)))
+        blocks = np.flatnonzero((own == extreme) & (high > low) & (loud | _repeated(own)))
         for k in _slabs(blocks):
             some = blocks[k : k + SLAB]
             begins = ranges.first + some * BLOCK

@@ -187,11 +187,12 @@ def assemble(fragments: Iterable[Fragment], rate: float, start: int, stop: int) 
         and fragment.stop > start
     ]
     whole = all(fragment.samples.dtype == np.int32 for fragment in chosen)
-    data: Samples = shelf.zeros((3, n), np.int32 if whole else np.float32)
+    data: Samples = shelf.empty((3, n), np.int32 if whole else np.float32)
     mask = shelf.zeros((3, n), bool)
     marks: dict[int, BoolArray] = {}
     offsets: list[NDArray[np.int64]] = []
     for row, component in enumerate(COMPONENTS):
+        _clear(data[row], [f for f in chosen if ALIASES[f.component] == component], start)
         table = np.zeros((0, 2), np.int64)
         disputed = np.zeros(0, np.int64)
         aliases = [component] + [a for a, name in ALIASES.items() if name == component != a]
@@ -215,6 +216,15 @@ def assemble(fragments: Iterable[Fragment], rate: float, start: int, stop: int) 
             marked(marks, Flag.CONFLICT, where)
         offsets.append(table)
     return Waveform(rate, start, data, mask, (offsets[0], offsets[1], offsets[2]), marks)
+
+
+def _clear(data: Samples, fragments: Iterable[Fragment], start: int) -> None:
+    """Zeros wherever no fragment writes every sample."""
+    done, end = start, start + len(data)
+    for fragment in sorted((f for f in fragments if f.valid is None), key=lambda f: f.start):
+        data[done - start : max(fragment.start, done) - start] = 0
+        done = min(max(done, fragment.stop), end)
+    data[done - start :] = 0
 
 
 def marked(marks: dict[int, BoolArray], bit: int, where: BoolArray) -> None:

@@ -144,61 +144,56 @@ INLINE void NAME(transpose)(const V *from, long row, V *to, long to_row)
         to[k * to_row] = a[k];
 }
 
-/* Columns of data [3, n] at `starts` into lanes: out [3][WINDOW]. Missing lanes are zero. The lanes
- * are more streams than a core fetches ahead of their use; what they share is asked for before, in
+/* A component, data [n], at `starts` into lanes: out [WINDOW]. Missing lanes are zero. The lanes are
+ * more streams than a core fetches ahead of their use; what they share is asked for before, in
  * order. */
-TARGET static void NAME(cut)(const void *data, int is_float, long n, const int64_t *starts,
-                             long count, V *out)
+TARGET static void NAME(cut)(const float *data, int is_float, const int64_t *starts, long count,
+                             V *out)
 {
     const long reach = starts[count - 1] + WINDOW - starts[0];
-    for (long c = 0; c < 3 && reach <= LANES * WINDOW; c++)
-        for (long t = 0; t < reach; t += ALIGN / 4)
-            __builtin_prefetch((const char *)data + (c * n + starts[0] + t) * 4);
+    for (long t = 0; t < reach && reach <= LANES * WINDOW; t += ALIGN / 4)
+        __builtin_prefetch(data + starts[0] + t);
     for (long begin = 0; begin < WINDOW; begin += LANES) {
         /* the last strip is moved back, as the last tile of a convolution */
         const long at = begin + LANES <= WINDOW ? begin : WINDOW - LANES;
-        for (long c = 0; c < 3; c++) {
-            V rows[LANES];
-            for (long l = 0; l < LANES; l++) {
-                const char *from = (const char *)data + (c * n + starts[l < count ? l : 0] + at) * 4;
-                I whole;
-                memcpy(&whole, from, sizeof whole);
-                rows[l] = is_float ? (V)whole : __builtin_convertvector(whole, V);
-                if (l >= count)
-                    rows[l] = (V){0};
-            }
-            NAME(transpose)(rows, 1, out + c * WINDOW + at, 1);
+        V rows[LANES];
+        for (long l = 0; l < LANES; l++) {
+            I whole;
+            memcpy(&whole, data + starts[l < count ? l : 0] + at, sizeof whole);
+            rows[l] = is_float ? (V)whole : __builtin_convertvector(whole, V);
+            if (l >= count)
+                rows[l] = (V){0};
         }
+        NAME(transpose)(rows, 1, out + at, 1);
     }
 }
 
-/* For weights that want more: a linear fit removed, and the largest amplitude as the scale. */
+/* For weights that want more: a linear fit removed, and the largest amplitude as the scale. Of one
+ * component, out[t * 3]. */
 TARGET static void NAME(rescale)(const struct network *net, V *out)
 {
-    for (long c = 0; c < 3; c++, out++) {
-        D slope = {0}, square = {0};
-        double ramps = 0;
-        V size = {0};
-        for (long t = 0; t < WINDOW && net->detrend; t++) {
-            const double ramp = 2.0 * t / (WINDOW - 1) - 1;
-            slope += __builtin_convertvector(out[t * 3], D) * ramp;
-            ramps += ramp * ramp;
-        }
-        for (long t = 0; t < WINDOW; t++) {
-            if (net->detrend)
-                out[t * 3] -= __builtin_convertvector(
-                    slope * ((2.0 * t / (WINDOW - 1) - 1) / ramps), V);
-            const D d = __builtin_convertvector(out[t * 3], D);
-            square += d * d;
-            const V amplitude = (V)((I)out[t * 3] & 0x7fffffff);
-            size = (V)(((I)amplitude & (amplitude > size)) | ((I)size & ~(amplitude > size)));
-        }
-        if (!net->peak)
-            for (long l = 0; l < LANES; l++)
-                size[l] = (float)__builtin_sqrt(square[l] / (WINDOW - 1));
-        for (long t = 0; t < WINDOW; t++)
-            out[t * 3] *= 1.0f / (size + EPS);
+    D slope = {0}, square = {0};
+    double ramps = 0;
+    V size = {0};
+    for (long t = 0; t < WINDOW && net->detrend; t++) {
+        const double ramp = 2.0 * t / (WINDOW - 1) - 1;
+        slope += __builtin_convertvector(out[t * 3], D) * ramp;
+        ramps += ramp * ramp;
     }
+    for (long t = 0; t < WINDOW; t++) {
+        if (net->detrend)
+            out[t * 3] -=
+                __builtin_convertvector(slope * ((2.0 * t / (WINDOW - 1) - 1) / ramps), V);
+        const D d = __builtin_convertvector(out[t * 3], D);
+        square += d * d;
+        const V amplitude = (V)((I)out[t * 3] & 0x7fffffff);
+        size = (V)(((I)amplitude & (amplitude > size)) | ((I)size & ~(amplitude > size)));
+    }
+    if (!net->peak)
+        for (long l = 0; l < LANES; l++)
+            size[l] = (float)__builtin_sqrt(square[l] / (WINDOW - 1));
+    for (long t = 0; t < WINDOW; t++)
+        out[t * 3] *= 1.0f / (size + EPS);
 }
 
 /* The sum of a component, x[t], in float32 and in torch's order: 32 partial sums, gathered
@@ -232,32 +227,54 @@ TARGET static V NAME(sum)(const V *x)
     return sum;
 }
 
-/* Raw windows [3][WINDOW] as the network wants them: demeaned, over their unbiased deviation, which
- * is summed in double about the first sample. A constant component becomes zero. */
-TARGET static void NAME(normalise)(const V *raw, const struct network *net, V *out)
+/* A component's raw windows x[t] as the network wants them, out[t * 3]: demeaned, over their
+ * unbiased deviation, whose squares are summed in float32 over FEW samples and then in double. A
+ * constant component becomes zero. */
+TARGET static void NAME(normalise)(const V *x, const struct network *net, V *out)
 {
+    enum { FEW = 16 };
     const int further = net->detrend || net->peak; /* then the scale is found after that */
-    for (long c = 0; c < 3; c++) {
-        const V *x = raw + net->order[c] * WINDOW;
-        const D first = __builtin_convertvector(x[0], D);
-        D sum = {0}, square = {0};
-        for (long t = 0; t < WINDOW; t++) {
-            const D d = __builtin_convertvector(x[t], D) - first;
-            sum += d;
-            square += d * d;
+    const V mean = NAME(sum)(x) / WINDOW;
+    D sum = {0}, square = {0};
+    I varies = {0};
+    for (long begin = 0; begin < WINDOW; begin += FEW) {
+        V some = {0}, squares = {0};
+        const long end = begin + FEW < WINDOW ? begin + FEW : WINDOW;
+        for (long t = begin; t < end; t++) {
+            const V d = x[t] - mean;
+            some += d;
+            squares += d * d;
+            varies |= (I)x[t] ^ (I)x[0];
         }
-        const D variance = (square - sum * sum / WINDOW) / (WINDOW - 1);
-        const V mean = NAME(sum)(x) / WINDOW;
-        V scale = {0};
-        for (long l = 0; l < LANES; l++) {
-            const float deviation = (float)__builtin_sqrt(variance[l]) + EPS;
-            scale[l] = variance[l] > 0 ? (further ? 1 : 1 / deviation) : 0;
-        }
-        for (long t = 0; t < WINDOW; t++)
-            out[t * 3 + c] = (x[t] - mean) * scale;
+        sum += __builtin_convertvector(some, D);
+        square += __builtin_convertvector(squares, D);
     }
+    const D variance = (square - sum * sum / WINDOW) / (WINDOW - 1);
+    V scale = {0};
+    for (long l = 0; l < LANES; l++) {
+        const float deviation = (float)__builtin_sqrt(variance[l]) + EPS;
+        scale[l] = varies[l] && variance[l] > 0 ? (further ? 1 : 1 / deviation) : 0;
+    }
+    for (long t = 0; t < WINDOW; t++)
+        out[t * 3] = (x[t] - mean) * scale;
     if (further)
         NAME(rescale)(net, out);
+}
+
+/* Raw data [3, n] at `starts` into the inputs of all networks. A component at a time, which stays
+ * in a core's cache from the cut to what is made of it. */
+TARGET static void NAME(windows)(const float *data, int is_float, long n, const int64_t *starts,
+                                 long count, const struct network *nets, const struct room *rooms,
+                                 long many)
+{
+    V *raw = rooms[0].raw;
+    for (long component = 0; component < 3; component++) {
+        NAME(cut)(data + component * n, is_float, starts, count, raw);
+        for (long k = 0; k < many; k++)
+            for (long c = 0; c < 3 && !rooms[k].alike; c++)
+                if (nets[k].order[c] == component)
+                    NAME(normalise)(raw, nets + k, (V *)rooms[k].input + c);
+    }
 }
 
 /* Probabilities [WINDOW][4] into the curves [2, n]. Windows are added one after the other, in order
@@ -349,24 +366,20 @@ TARGET static const V *NAME(forward)(const struct room *room, const struct netwo
     return room->output;
 }
 
-TARGET static void NAME(run)(const void *data, int is_float, long n, const int64_t *starts,
+TARGET static void NAME(run)(const float *data, int is_float, long n, const int64_t *starts,
                              long count, const struct network *nets, const struct room *rooms,
                              long many, double *seconds)
 {
-    V *raw = rooms[0].raw;
     for (long first = 0; first < count; first += LANES) {
         const long lanes = count - first < LANES ? count - first : LANES;
         double begun = clock_s(), now;
-        NAME(cut)(data, is_float, n, starts + first, lanes, raw);
+        NAME(windows)(data, is_float, n, starts + first, lanes, nets, rooms, many);
+        seconds[0] += (now = clock_s()) - begun;
         for (long k = 0; k < many; k++) {
-            if (!rooms[k].alike)
-                NAME(normalise)(raw, nets + k, rooms[k].input);
-            seconds[0] += (now = clock_s()) - begun;
             const V *p = NAME(forward)(rooms + k, nets + k);
             seconds[1] += (begun = clock_s()) - now;
             NAME(stack)(p, nets + k, n, starts + first, lanes, rooms[k].merged[0]);
             seconds[2] += (now = clock_s()) - begun;
-            begun = now;
         }
     }
 }

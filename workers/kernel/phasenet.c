@@ -38,7 +38,7 @@ static double clock_s(void)
 /* Activations of one network, vectors of one sample, channel and all lanes. PAD rows of zeros lie
  * before and after all that a convolution reads. A skip has room beside it for what comes up. */
 struct room {
-    void *raw, *input, *output;                          /* [WINDOW][3], [WINDOW][3], [WINDOW][4] */
+    void *raw, *input, *output;                          /* [WINDOW], [WINDOW][3], [WINDOW][4] */
     void *skip[DEPTH], *down[DEPTH - 1], *merged[DEPTH]; /* merged[0] holds `inc` before */
     int alike; /* the input is that of the network before */
 };
@@ -105,7 +105,7 @@ static int same_preparation(const struct network *a, const struct network *b)
 struct instructions {
     const char *name;
     long lanes, block;
-    void (*run)(const void *, int, long, const int64_t *, long, const struct network *,
+    void (*run)(const float *, int, long, const int64_t *, long, const struct network *,
                 const struct room *, long, double *);
 };
 
@@ -135,7 +135,7 @@ static int supported(const char *name)
 /* workers.compiled.INTERFACE: raised with every change, so that no stale build is taken. */
 int tidepick_interface(void)
 {
-    return 2;
+    return 3;
 }
 
 /* The name of instruction set k, best first, and its block: empty where this CPU lacks it, NULL
@@ -181,7 +181,7 @@ static void *rows(char **at, long lanes, long count, long width)
 /* Lays a network's room out from `at` on and returns its end. */
 static char *lay_out(struct room *room, char *at, long lanes, long factor)
 {
-    room->raw = rows(&at, lanes, WINDOW, 3);
+    room->raw = rows(&at, lanes, WINDOW, 1);
     room->input = rows(&at, lanes, WINDOW, 3);
     room->output = rows(&at, lanes, WINDOW, 4);
     for (long level = 0; level < DEPTH; level++) {
