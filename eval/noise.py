@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import PHASES
+from catalog.schema import NOISE_COLUMNS, PHASES
 from eval.continuous import PICK_COLUMNS, checked, true_times
 from eval.intervals import REPLICATES, Clusters, columns, rate
 from eval.metrics import rate_per_hour
@@ -25,9 +25,6 @@ from eval.thresholds import Thresholds, picks_at, threshold_for_rate
 from eval.traces import codes, few
 
 _HOUR_NS = 3_600_000_000_000
-
-NOISE_COLUMNS = ("network", "station", "location", "start", "end")
-"""A table of noise: one row a window [start, end) of a station, timestamps in UTC."""
 
 RATE_SCHEMA = pa.schema(
     [

@@ -7,7 +7,11 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {}
+from service.evaluate.noise import eval_noise
+
+WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
+    "noise": eval_noise,
+}
 
 
 def evaluate(options: argparse.Namespace, out: Console) -> int:
