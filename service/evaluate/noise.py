@@ -61,6 +61,9 @@ THRESHOLD_SCHEMA = pa.schema(
 )
 
 
+SHOWN = ["candidate", "phase", "threshold", "count", "hours", "value", "low", "high", "clusters"]
+
+
 def eval_noise(options: argparse.Namespace, out: Console) -> int:
     evaluation = load_evaluation(options.evaluation)
     if evaluation.noise is None:
@@ -68,8 +71,16 @@ def eval_noise(options: argparse.Namespace, out: Console) -> int:
     tables = noise_tables(evaluation)
     for name, table in tables.items():
         keep(Path(evaluation.out), name, table)
-    shown = {name: table for name, table in tables.items() if name != "noise_windows"}
-    show(out, options.json, shown, {"windows": tables["noise_windows"].num_rows})
+    here = pc.equal(tables["noise_rates"]["threshold"], evaluation.threshold)
+    shown = {
+        f"false picks per station-hour at {evaluation.threshold:g}": tables["noise_rates"]
+        .filter(here)
+        .select(SHOWN),
+        "at the target rate": tables["noise_thresholds"].select([*SHOWN, "at_floor"]),
+        "windows that are no noise": tables["noise_why"].select(["why", "count"]),
+    }
+    windows = tables["noise_windows"].num_rows
+    show(out, options.json, tables if options.json else shown, {"noise windows": windows})
     return 0
 
 
@@ -88,7 +99,7 @@ def noise_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
         raise Refusal(f"noise: no window is left: {dict(why)}; give more station-days or windows")
     picks = _of_bands(days.picks(), windows)
     replicates = evaluation.replicates
-    curve = thresholds_of(days.floor)
+    curve = thresholds_of(days.floor, evaluation.threshold)
     solved = thresholds_at(
         picks, windows, dict.fromkeys(PHASES, settings.target_rate), names, days.floor
     )
@@ -98,7 +109,7 @@ def noise_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
         "noise_why": pa.Table.from_pylist(told, WHY_SCHEMA),
         "noise_rates": rates(picks, windows, curve, names, seed=seed, replicates=replicates),
         "noise_stations": station_rates(picks, windows, (evaluation.threshold,), names),
-        "noise_thresholds": _thresholds(at_target, picks, settings.target_rate, days.floor),
+        "noise_thresholds": _thresholds(at_target, settings.target_rate, days.floor),
     }
 
 
@@ -222,15 +233,12 @@ def _of_bands(picks: pa.Table, windows: pa.Table) -> pa.Table:
     return picks.filter(pc.is_in(keys[0], pc.unique(keys[1])))
 
 
-def _thresholds(at: pa.Table, picks: pa.Table, target: float, floor: float) -> pa.Table:
-    rows = []
-    for row in at.to_pylist():
-        own = picks.filter(
-            (pc.field("candidate") == row["candidate"]) & (pc.field("phase") == row["phase"])
-        )["probability"].to_numpy()
-        lower = own[(own >= floor) & (own < row["threshold"])]
-        facts = {"target_per_hour": target, "at_floor": not len(lower)}
-        rows.append(facts | {n: row[n] for n in THRESHOLD_SCHEMA.names if n in row})
+def _thresholds(at: pa.Table, target: float, floor: float) -> pa.Table:
+    rows = [
+        {"target_per_hour": target, "at_floor": row["threshold"] == floor}
+        | {name: row[name] for name in THRESHOLD_SCHEMA.names if name in row}
+        for row in at.to_pylist()
+    ]
     return pa.Table.from_pylist(rows, THRESHOLD_SCHEMA)
 
 
