@@ -361,6 +361,22 @@ float32 is below 0.7, and a threshold of 0.7 would miss it.
 """
 
 
+SHIFT_SCHEMA = pa.schema(
+    [
+        ("candidate", pa.string()),
+        ("network", pa.string()),
+        ("station", pa.string()),
+        ("location", pa.string()),
+        ("phase", pa.string()),
+        ("time", pa.timestamp("ns", tz="UTC")),  # of the arrival
+        ("shift_s", pa.float64()),  # of the windows
+        ("residual_s", pa.float64()),  # pick minus arrival; null where there is no pick
+        ("probability", pa.float64()),
+    ]
+)
+"""One arrival picked under one set of windows (workers/shift.py)."""
+
+
 def day_start_ns(day: date) -> int:
     return (day - EPOCH).days * DAY_NS
 
