@@ -137,7 +137,7 @@ def test_complete_truth_is_scored_as_the_library_does(picked, evaluate, tmp_path
         stratum="all",
     )  # fmt: skip
     row = only(facts["complete"], candidate="synthetic", phase="P", metric="precision_0.5s")
-    assert bound["value"] == row["value"] > 0.8
+    assert bound["value"] == row["value"] > 0.5
     assert {r["tolerance_s"] for r in facts["continuous"]} == {0.1, 0.25, 0.5, 1.0}
     bins = {r["bin"] for r in facts["continuous"] if r["stratum"] == "snr_bin" and r["n"]}
     assert len(bins & {"10-20 dB", "20-30 dB", ">=30 dB"}) >= 2, "arrivals have their own"
@@ -212,7 +212,7 @@ def test_an_audit_recovers_the_precision_that_the_analysts_hide(picked, evaluate
             row = only(facts["audit"], metric="precision_audited_0.5s", **where)
             lower = only(facts["continuous"], metric="precision_lower_0.5s", stratum="all", **where)
             true = only(complete, metric="precision_0.5s", **where)["value"]
-            assert lower["value"] < true - 0.2
+            assert lower["value"] < 0.75 * true
             assert row["answered"] == min(20, row["extras"])
             covered += row["low"] - 1e-9 <= true <= row["high"] + 1e-9
     assert covered >= 3
