@@ -322,6 +322,43 @@ A table may have further columns to stratify by. Probabilities and residuals are
 float32 is below 0.7, and a threshold of 0.7 would miss it.
 """
 
+SNIPPET_SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),  # miss, or extra
+        ("candidate", pa.string()),  # whose miss or extra it is
+        ("phase", pa.string()),
+        ("trace", pa.string()),  # NET.STA.LOC.BAND
+        ("start", pa.timestamp("ns", tz="UTC")),  # of the first sample
+        ("sampling_rate", pa.float64()),
+        ("waveform", pa.list_(pa.float32())),  # Z, N, E one after another; NaN without data
+        (
+            "curves",  # probabilities at the samples
+            pa.list_(
+                pa.struct(
+                    [
+                        ("candidate", pa.string()),
+                        ("phase", pa.string()),
+                        ("probability", pa.list_(pa.float32())),
+                    ]
+                )
+            ),
+        ),
+        (
+            "marks",  # picks; arrivals where the candidate is null
+            pa.list_(
+                pa.struct(
+                    [
+                        ("candidate", pa.string()),
+                        ("phase", pa.string()),
+                        ("time", pa.timestamp("ns", tz="UTC")),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+"""Windows that a reader of an evaluation should see: what was missed, what nothing explains."""
+
 
 def day_start_ns(day: date) -> int:
     return (day - EPOCH).days * DAY_NS
