@@ -9,6 +9,7 @@ all: they hold no negatives. Picks below the floor they were stored from are not
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -70,16 +71,22 @@ def equal_mass(probability: Numbers, bins: int = BINS) -> npt.NDArray[np.int64]:
 
 
 def calibration(
-    judged: pa.Table, *, seed: int, bins: int = BINS, replicates: int = REPLICATES
+    judged: pa.Table,
+    candidates: Sequence[str] = (),
+    *,
+    seed: int,
+    bins: int = BINS,
+    replicates: int = REPLICATES,
 ) -> pa.Table:
     """Brier score and expected calibration error: CALIBRATION_SCHEMA.
 
-    judged: picks with `matched` (`eval.reviewed.judged_picks`). Intervals are over stations. The
-    expected calibration error of few picks is above zero even for a perfect candidate; its
-    interval is of the sampling of stations and does not take that away.
+    judged: picks with `matched` (`eval.reviewed.judged_picks`). candidates: to have rows even
+    without a pick. Intervals are over stations. The expected calibration error of few picks is
+    above zero even for a perfect candidate; its interval is of the sampling of stations and does
+    not take that away.
     """
     rows = []
-    for candidate, phase, probability, right, clusters in _groups(judged):
+    for candidate, phase, probability, right, clusters in _groups(judged, candidates):
         where = {"candidate": candidate, "phase": phase}
         square = np.square(probability - right)[:, None]
         [brier] = ratios(
@@ -155,12 +162,15 @@ def _calibration_error(
     return Estimate(value, max(0.0, 2 * value - float(high)), max(value, 2 * value - float(low)))
 
 
-def _groups(judged: pa.Table) -> list[tuple[str, str, Numbers, Numbers, Clusters]]:
+def _groups(
+    judged: pa.Table, candidates: Sequence[str] = ()
+) -> list[tuple[str, str, Numbers, Numbers, Clusters]]:
     for name in ("candidate", "phase", "probability", "matched", "network", "station"):
         if name not in judged.column_names:
             raise ValueError(f"picks: no column {name!r}; give `eval.reviewed.judged_picks`")
     groups = []
-    for candidate in sorted(pc.unique(judged["candidate"].cast(pa.string())).to_pylist()):
+    held = pc.unique(judged["candidate"].cast(pa.string())).to_pylist()
+    for candidate in sorted({*held, *candidates}):
         for phase in PHASES:
             own = judged.filter((pc.field("candidate") == candidate) & (pc.field("phase") == phase))
             station = pc.binary_join_element_wise(own["network"], own["station"], ".")

@@ -5,10 +5,12 @@ Only here is every pick false. The noise must not have been screened with a mode
 
 Rates are per station-hour, with Garwood's interval (false picks independent of each other) and one
 over stations, which is the one to read: a station with a nearby road makes most of the false picks.
+That one is never inside Garwood's: a few stations that happen to agree are not surer than chance.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,17 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import PHASES
+from catalog.schema import NOISE_COLUMNS, PHASES
 from eval.continuous import PICK_COLUMNS, checked, true_times
 from eval.intervals import REPLICATES, Clusters, columns, rate
-from eval.metrics import rate_per_hour
+from eval.metrics import Estimate, rate_per_hour
 from eval.thresholds import Thresholds, picks_at, threshold_for_rate
 from eval.traces import codes, few
 
 _HOUR_NS = 3_600_000_000_000
-
-NOISE_COLUMNS = ("network", "station", "location", "start", "end")
-"""A table of noise: one row a window [start, end) of a station, timestamps in UTC."""
 
 RATE_SCHEMA = pa.schema(
     [
@@ -103,10 +102,17 @@ def rates(
                 "garwood_low": garwood.low,
                 "garwood_high": garwood.high,
                 "clusters": clustered.freedom + 1,
-                **columns(clustered.estimate),
+                **columns(_hull(clustered.estimate, garwood)),
             }
         )
     return pa.Table.from_pylist(rows, RATE_SCHEMA)
+
+
+def _hull(wide: Estimate, garwood: Estimate) -> Estimate:
+    """The interval over stations, NaN where it is not known, and Garwood's inside it."""
+    if math.isnan(wide.low):
+        return wide
+    return Estimate(wide.value, min(wide.low, garwood.low), max(wide.high, garwood.high))
 
 
 def station_rates(

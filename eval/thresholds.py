@@ -79,10 +79,11 @@ def counts_at(probability: Sample, thresholds: Sample, saddle: Sample | None = N
 def threshold_for_count(
     probability: Sample, count: int, saddle: Sample | None = None, floor: float = 0.0
 ) -> float:
-    """The lowest threshold above the floor from which on at most `count` picks stand.
+    """The lowest threshold from the floor on from which at most `count` picks stand.
 
-    It lies midway between the values that bound its count, so that no rounding tips a pick over.
-    floor: what the picks were stored from. Raises ValueError where even 1 leaves more picks.
+    It is the floor where that does, and else midway between the values that bound its count, so
+    that no rounding tips a pick over. floor: what the picks were stored from. Raises ValueError
+    where even 1 leaves more picks.
     """
     top, bottom = _lifetimes(probability, saddle)
     edges = np.unique(np.clip(np.concatenate([top, bottom, [floor, 1.0]]), floor, 1.0))
@@ -92,6 +93,8 @@ def threshold_for_count(
         raise ValueError(
             f"threshold: more than {count} picks have probability 1; no threshold does"
         )
+    if floor > 0 and within.all() and counts_at(probability, np.array([floor]), saddle)[0] <= count:
+        return floor
     from_here = np.logical_and.accumulate(within[::-1])[::-1]
     return float(middles[np.argmax(from_here)])
 

@@ -53,3 +53,12 @@ def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
         ("report", "All of it that the file names, in one html page."),
     ):
         what(name, summary).add_argument("evaluation", type=Path)
+    audit = what("audit", "Draw extras to be reviewed; the answers give the audited precision.")
+    audit.add_argument("evaluation", type=Path)
+    audit.add_argument(
+        "--draw",
+        type=int,
+        default=50,
+        metavar="N",
+        help="extras of each candidate and phase (%(default)s)",
+    )

@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {}
+from service.evaluate.continuous import eval_audit, eval_continuous
+from service.evaluate.noise import eval_noise
+
+WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
+    "audit": eval_audit,
+    "continuous": eval_continuous,
+    "noise": eval_noise,
+}
 
 
 def evaluate(options: argparse.Namespace, out: Console) -> int:

@@ -39,14 +39,24 @@ class Noise(Table):
     windows: str | None = None
     events: str | None = None
     stations: str | None = None
+    arrivals: list[str] = Field(default=[])
+    """What analysts read there: no window is near one of these either."""
     seed: int = 0
+    windows_per_hour: int = Field(30, ge=1)
+    """Windows of 30 s that are drawn of a station and hour at most."""
+    energy_ratio: float = Field(3.0, gt=1)
+    """The loudest second of a window over the level of the minutes around it, at most."""
+    station_days: int = Field(200, ge=1)
+    """Station-days that windows are looked for on, at most; drawn by the seed."""
     target_rate: float = Field(1.0, gt=0)
     """False picks a station-hour and phase, at which candidates are compared."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Noise:
         if (self.windows is None) == (self.events is None):
-            raise ValueError("give windows, or events (and stations) to build them from")
+            raise ValueError("give windows, or events and stations to build them from")
+        if self.events is not None and self.stations is None:
+            raise ValueError("stations: missing; travel times need StationXML or a csv of places")
         return self
 
 
@@ -58,9 +68,16 @@ class Continuous(Table):
     """Files: QuakeML, csv or parquet."""
     complete: bool = False
     """Whether every arrival is among them (planted truth): then extras are false."""
+    waveforms: bool = True
+    """Whether the archive is read at the arrivals: those without data are left out, the others get
+    their signal to noise. Else an arrival in a gap counts as missed."""
+    stations: str | None = None
+    """StationXML or csv of places: then extras are associated across stations."""
+    shifts: int = Field(0, ge=0, le=100)
+    """Offsets between 0 and 1 s at which the arrivals' minutes are picked again; 0: not."""
     tolerances_s: list[float] = Field(default=[0.1, 0.25, 0.5, 1.0])
     reviewed: str | None = None
-    """The sheet of extras, with the reviewers' answers."""
+    """The sheet that `tidepick eval audit` drew, with the reviewers' answers."""
 
 
 class Evaluation(Table):
@@ -83,6 +100,11 @@ class Evaluation(Table):
     noise: Noise | None = None
     continuous: Continuous | None = None
     compute: Compute = Compute()  # type: ignore[call-arg]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the candidates, in the file's order."""
+        return [candidate.name for candidate in self.candidate]
 
     @property
     def against(self) -> str:
@@ -115,11 +137,12 @@ def _anchored(evaluation: Evaluation, base: Path) -> Evaluation:
 
     noise, continuous = evaluation.noise, evaluation.continuous
     if noise is not None:
+        arrivals = [anchored(path, base) for path in noise.arrivals]
         paths = rooted(noise, "catalog", "windows", "events", "stations")
-        noise = noise.model_copy(update=paths)
+        noise = noise.model_copy(update=paths | {"arrivals": arrivals})
     if continuous is not None:
         arrivals = [anchored(path, base) for path in continuous.arrivals]
-        paths = rooted(continuous, "catalog", "reviewed")
+        paths = rooted(continuous, "catalog", "reviewed", "stations")
         continuous = continuous.model_copy(update=paths | {"arrivals": arrivals})
     return evaluation.model_copy(
         update={

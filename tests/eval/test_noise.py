@@ -113,7 +113,7 @@ def test_the_threshold_for_a_rate_meets_it():
     solved = thresholds_at(picks, NOISE, {"P": 2.0, "S": 1.0}, floor=0.05)
     count = only(rates(picks, NOISE, solved, seed=0), phase="P")["count"]
     assert 18 <= count <= 20
-    assert solved.at("one", "S") > 0.05
+    assert solved.at("one", "S") == 0.05, "nothing was picked: all that is stored may stand"
     for higher in np.linspace(solved.at("one", "P"), 1.0, 50):
         assert only(rates(picks, NOISE, (higher,), seed=0), phase="P")["count"] <= 20
     assert picks_at(picks, solved).num_rows >= count
@@ -125,6 +125,13 @@ def test_one_noisy_station_widens_the_interval_beyond_garwood():
     row = only(rates(picks, noise, (0.5,), seed=0), phase="P")
     assert row["value"] == 0.5
     assert row["high"] > 1.5 * row["garwood_high"]
+
+
+def test_stations_that_agree_are_not_surer_than_chance():
+    noise = noise_of(("A", 0, 2), ("B", 0, 2))
+    picks = picks_of(("one", "A", 1, 0.9, 0.0), ("one", "B", 1, 0.9, 0.0))
+    row = only(rates(picks, noise, (0.5,), seed=0), phase="P")
+    assert (row["low"], row["high"]) == (row["garwood_low"], row["garwood_high"])
 
 
 @pytest.mark.parametrize(

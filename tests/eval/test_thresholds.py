@@ -64,11 +64,11 @@ def test_splitting_can_raise_the_count_with_the_threshold():
     assert threshold_for_count(probability, 1, saddle) == pytest.approx(0.8)
 
 
-def test_a_rate_counts_over_all_hours_and_stays_above_the_floor():
+def test_a_rate_counts_over_all_hours_and_does_not_fall_below_the_floor():
     probability = np.array([0.95, 0.8, 0.6, 0.4, 0.2])
     assert threshold_for_rate(probability, 4.0, 0.5) == pytest.approx(0.7)
     assert counts_at(probability, np.array([0.7]))[0] == 2
-    assert threshold_for_rate(probability, 4.0, 10.0, floor=0.1) > 0.1
+    assert threshold_for_rate(probability, 4.0, 10.0, floor=0.1) == 0.1
     with pytest.raises(ValueError, match="hours"):
         threshold_for_rate(probability, 0.0, 1.0)
 

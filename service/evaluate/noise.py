@@ -1,0 +1,246 @@
+"""`tidepick eval noise`: false picks per station-hour, and the threshold that meets a rate.
+
+Tables: `noise_windows`, `noise_why` (what became of the windows that are none), `noise_rates` (a
+curve over thresholds, all stations), `noise_stations` (each, at the evaluation's threshold) and
+`noise_thresholds` (what meets the target rate, and the rate there).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from catalog.errors import Refusal
+from catalog.schema import NOISE_COLUMNS, NOISE_SCHEMA, PHASES, StationDay
+from catalog.store import AccessDenied
+from eval.noise import rates, station_rates, thresholds_at
+from service.evaluate.arrivals import read_arrivals
+from service.evaluate.columns import InputError, instant, location_code, rows_of, station_code
+from service.evaluate.config import Evaluation, Noise, load_evaluation
+from service.evaluate.curves import thresholds_of
+from service.evaluate.events import read_events, read_sites
+from service.evaluate.shown import show
+from service.evaluate.station_days import StationDays
+from service.evaluate.tables import keep
+from workers.decoded import BadFormat
+from workers.noise_windows import NoiseRule, around_arrivals, noise_windows
+from workers.samples import spans_over
+from workers.wavetrain import Spans, wave_spans
+
+METADATA = b"tidepick_noise"
+RATE = 100
+"""Hz, of the samples that windows are looked for in."""
+
+WHY_SCHEMA = pa.schema([("what", pa.string()), ("why", pa.string()), ("count", pa.int64())])
+
+THRESHOLD_SCHEMA = pa.schema(
+    [
+        ("candidate", pa.string()),
+        ("phase", pa.string()),
+        ("target_per_hour", pa.float64()),
+        ("threshold", pa.float64()),
+        ("at_floor", pa.bool_()),  # all that is stored meets the target: a lower one might, too
+        ("count", pa.int64()),
+        ("hours", pa.float64()),
+        ("value", pa.float64()),  # false picks per station-hour at this threshold
+        ("garwood_low", pa.float64()),
+        ("garwood_high", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("clusters", pa.int64()),
+    ]
+)
+
+
+SHOWN = ["candidate", "phase", "threshold", "count", "hours", "value", "low", "high", "clusters"]
+
+
+def eval_noise(options: argparse.Namespace, out: Console) -> int:
+    evaluation = load_evaluation(options.evaluation)
+    if evaluation.noise is None:
+        raise Refusal(f"evaluation {options.evaluation}: noise: missing; name catalog and windows")
+    tables = noise_tables(evaluation)
+    for name, table in tables.items():
+        keep(Path(evaluation.out), name, table)
+    here = pc.equal(tables["noise_rates"]["threshold"], evaluation.threshold)
+    shown = {
+        f"false picks per station-hour at {evaluation.threshold:g}": tables["noise_rates"]
+        .filter(here)
+        .select(SHOWN),
+        "at the target rate": tables["noise_thresholds"].select([*SHOWN, "at_floor"]),
+        "windows that are no noise": tables["noise_why"].select(["why", "count"]),
+    }
+    windows = tables["noise_windows"].num_rows
+    show(out, options.json, tables if options.json else shown, {"noise windows": windows})
+    return 0
+
+
+def noise_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
+    """All tables by name. Raises Refusal."""
+    assert evaluation.noise is not None
+    settings, seed, names = evaluation.noise, evaluation.seed, evaluation.names
+    days = StationDays.open(settings.catalog, evaluation.candidate, "noise")
+    days.check_threshold(evaluation.threshold)
+    if settings.windows is not None:
+        windows, why = _given(Path(settings.windows), days)
+    else:
+        windows, why = built(settings, days)
+    told = [{"what": "noise windows", "why": w, "count": n} for w, n in sorted(why.items())]
+    if not windows.num_rows:
+        raise Refusal(f"noise: no window is left: {dict(why)}; give more station-days or windows")
+    picks = _of_bands(days.picks(), windows)
+    replicates = evaluation.replicates
+    curve = thresholds_of(days.floor, evaluation.threshold)
+    solved = thresholds_at(
+        picks, windows, dict.fromkeys(PHASES, settings.target_rate), names, days.floor
+    )
+    at_target = rates(picks, windows, solved, names, seed=seed, replicates=replicates)
+    return {
+        "noise_windows": windows,
+        "noise_why": pa.Table.from_pylist(told, WHY_SCHEMA),
+        "noise_rates": rates(picks, windows, curve, names, seed=seed, replicates=replicates),
+        "noise_stations": station_rates(picks, windows, (evaluation.threshold,), names),
+        "noise_thresholds": _thresholds(at_target, settings.target_rate, days.floor),
+    }
+
+
+def built(settings: Noise, days: StationDays) -> tuple[pa.Table, Counter[str]]:
+    """Windows from the archives that the station-days were read from, and why the others are none.
+
+    Station-days without coordinates cannot be cleared of events and give no window.
+    """
+    assert settings.events is not None and settings.stations is not None
+    events = read_events(settings.events)
+    sites = {
+        (row["network"], row["station"]): (row["latitude"], row["longitude"])
+        for row in read_sites(settings.stations).to_pylist()
+    }
+    arrivals = read_arrivals(settings.arrivals).table if settings.arrivals else None
+    rule = NoiseRule(per_hour=settings.windows_per_hour, energy_ratio=settings.energy_ratio)
+    chosen = sorted(days.held)
+    rng = np.random.default_rng(settings.seed)
+    some = rng.choice(len(chosen), min(len(chosen), settings.station_days), replace=False)
+    parts, why = [NOISE_SCHEMA.empty_table()], Counter[str]()
+    if left := len(chosen) - len(some):
+        why["station-days not drawn"] += left
+    for day in (chosen[k] for k in sorted(some.tolist())):
+        place = sites.get((day.trace.network, day.trace.station))
+        if place is None:
+            why["station-days without coordinates"] += 1
+            continue
+        busy = np.concatenate([wave_spans(events, *place), _near_arrivals(arrivals, day)])
+        try:
+            spans = spans_over(
+                days.archive(day), day.trace, day.start_ns, day.end_ns, RATE,
+                days.campaign(day).quality,
+            )  # fmt: skip
+            found, reasons = noise_windows(spans, busy, rule, settings.seed)
+        except (AccessDenied, BadFormat) as error:
+            why[f"station-days that cannot be read any more: {error}"] += 1
+            continue
+        parts.append(found)
+        why.update(reasons)
+    facts = rule.facts() | {
+        "seed": settings.seed,
+        "station_days": len(some),
+        "events": events.num_rows,
+        "events_sha256": _sha256(settings.events),
+        "stations_sha256": _sha256(settings.stations),
+        "arrivals_sha256": [_sha256(path) for path in settings.arrivals],
+        "windows_that_are_no_noise": dict(sorted(why.items())),
+    }
+    table = pa.concat_tables(parts)
+    return table.replace_schema_metadata({METADATA: json.dumps(facts, sort_keys=True)}), why
+
+
+def _near_arrivals(arrivals: pa.Table | None, day: StationDay) -> Spans:
+    """What analysts read at the station, whatever its location code."""
+    if arrivals is None:
+        return np.zeros((0, 2), np.int64)
+    own = arrivals.filter(
+        (pc.field("network") == day.trace.network) & (pc.field("station") == day.trace.station)
+    )
+    return around_arrivals(own["time"].cast(pa.int64()).to_numpy())
+
+
+def _given(path: Path, days: StationDays) -> tuple[pa.Table, Counter[str]]:
+    """The windows of a file on the station-days; whoever made it answers for there being data."""
+    table = _read_windows(path)
+    keys = [(d.trace.network, d.trace.station, d.trace.location) for d in days.held]
+    spans = {key: [] for key in keys}  # type: dict[tuple[str, str, str], list[tuple[int, int]]]
+    for key, day in zip(keys, days.held, strict=True):
+        spans[key].append((day.start_ns, day.end_ns))
+    inside = []
+    edges = [table[name].cast(pa.int64()).to_pylist() for name in ("start", "end")]
+    codes = [table[name].to_pylist() for name in ("network", "station", "location")]
+    for network, station, location, start, end in zip(*codes, *edges, strict=True):
+        own = spans.get((network, station, location or ""), [])
+        inside.append(any(low <= start and end <= high for low, high in own))
+    kept = table.filter(pa.array(inside, pa.bool_()))
+    why = Counter({"given, but not within a station-day that is picked": len(inside) - sum(inside)})
+    return kept, +why
+
+
+def _read_windows(path: Path) -> pa.Table:
+    if path.suffix.lower() == ".parquet":
+        try:
+            table = pq.read_table(path)
+            for name in NOISE_COLUMNS:
+                if name not in table.column_names:
+                    raise InputError(f"noise.windows {path}: no column {name!r}; {NOISE_COLUMNS}")
+            location = pc.fill_null(table["location"].cast(pa.string()), "")
+            table = table.set_column(table.column_names.index("location"), "location", location)
+            times = NOISE_SCHEMA.field("start").type
+            for name in ("start", "end"):
+                k = table.column_names.index(name)
+                table = table.set_column(k, name, table[name].cast(times))
+            return table
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"noise.windows {path}: {error}") from error
+    names = {name: (name,) for name in (*NOISE_COLUMNS, "band")}
+    rows = [
+        {
+            "network": station_code(row["network"]),
+            "station": station_code(row["station"]),
+            "location": location_code(row["location"]),
+            "band": row["band"] or None,
+            **{name: instant(row[name], name, where) for name in ("start", "end")},
+        }
+        for where, row in rows_of(path, names, ("network", "station", "start", "end"))
+    ]
+    table = pa.Table.from_pylist(rows, NOISE_SCHEMA).drop_columns("energy_ratio")
+    return table.drop_columns("band") if table["band"].null_count else table
+
+
+def _of_bands(picks: pa.Table, windows: pa.Table) -> pa.Table:
+    """Picks on the bands that the windows were looked for on, where those are known."""
+    if "band" not in windows.column_names:
+        return picks
+    names = ("network", "station", "location", "band")
+    keys = [
+        pc.binary_join_element_wise(*(table[name].cast(pa.string()) for name in names), ".")
+        for table in (picks, windows)
+    ]
+    return picks.filter(pc.is_in(keys[0], pc.unique(keys[1])))
+
+
+def _thresholds(at: pa.Table, target: float, floor: float) -> pa.Table:
+    rows = [
+        {"target_per_hour": target, "at_floor": row["threshold"] == floor}
+        | {name: row[name] for name in THRESHOLD_SCHEMA.names if name in row}
+        for row in at.to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, THRESHOLD_SCHEMA)
+
+
+def _sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

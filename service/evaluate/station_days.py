@@ -1,0 +1,157 @@
+"""What a catalogue holds for an evaluation: the station-days that all candidates picked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog.errors import Refusal
+from catalog.query import Catalog
+from catalog.schema import PHASES, StationDay, TraceId
+from eval.days import on_days, picked_days
+from eval.strata import with_pick_snr
+from service.campaign import Campaign, CandidateConfig
+from service.prepare import candidate_weights
+from workers.archives import Archive, open_archive
+
+_DAY = ("network", "station", "location", "day")
+
+
+@dataclass(frozen=True, slots=True)
+class StationDays:
+    """Station-days that are judged, of one band each: the one with most data.
+
+    table: `eval.days.picked_days`. held: station-day -> the run that picked it. floors: candidate
+    -> phase -> the lowest probability stored.
+    """
+
+    catalog: Catalog
+    names: Sequence[str]
+    table: pa.Table
+    held: dict[StationDay, str]
+    floors: dict[str, dict[str, float]]
+    _campaigns: dict[str, Campaign] = field(default_factory=dict, repr=False)
+    _archives: dict[str, Archive] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, url: str, candidates: Sequence[CandidateConfig], called: str) -> StationDays:
+        """Raises Refusal where a candidate is not of the catalogue, where it stands for other
+        weights there, and where candidates did not pick the same station-days."""
+        catalog = Catalog(url)
+        known = {row["candidate"]: row for row in catalog.sql("FROM candidates").to_pylist()}
+        for config in candidates:
+            if config.name not in known:
+                raise Refusal(
+                    f"{called}.catalog {url}: no candidate {config.name!r}, only {sorted(known)}; "
+                    "run a campaign with it, or leave it out"
+                )
+            if candidate_weights(config).sha256 != known[config.name]["weights_sha256"]:
+                raise Refusal(
+                    f"candidate {config.name!r}: in {called}.catalog {url} it is other weights, "
+                    f"{known[config.name]['source']}; name those, or pick again"
+                )
+        names = [config.name for config in candidates]
+        coverage = catalog.sql(
+            f"SELECT * FROM coverage WHERE outcome = 'picked' AND candidate IN ({_quoted(names)})"
+        )
+        try:
+            table = picked_days(coverage, names)
+        except ValueError as error:
+            raise Refusal(f"{called}.catalog {url}: {error}") from error
+        if not table.num_rows:
+            raise Refusal(f"{called}.catalog {url}: no station-day is picked; `tidepick status`")
+        return cls(
+            catalog,
+            names,
+            table,
+            _longest(coverage),
+            {name: {phase: known[name][f"{phase}_floor"] for phase in PHASES} for name in names},
+        )
+
+    @property
+    def floor(self) -> float:
+        """The lowest threshold that all candidates can be judged at."""
+        return max(floor for phases in self.floors.values() for floor in phases.values())
+
+    def check_threshold(self, threshold: float) -> None:
+        """Raises Refusal below a floor: picks under it were not stored."""
+        if threshold < self.floor:
+            raise Refusal(
+                f"threshold {threshold:g}: picks are stored from {self.floor:g} on; give that or "
+                "more, or pick again with a lower P_threshold and S_threshold"
+            )
+
+    def only(self, stations: set[tuple[str, str]]) -> StationDays:
+        """Those of the stations (network, station)."""
+        held = {
+            d: r for d, r in self.held.items() if (d.trace.network, d.trace.station) in stations
+        }
+        names = pc.binary_join_element_wise(self.table["network"], self.table["station"], ".")
+        wanted = pa.array([f"{network}.{station}" for network, station in stations])
+        table = self.table.filter(pc.is_in(names, wanted))
+        return StationDays(
+            self.catalog, self.names, table, held, self.floors, self._campaigns, self._archives
+        )
+
+    @property
+    def hours(self) -> pa.Table:
+        """`candidate` and `hours`, a row a candidate: of data picked."""
+        total = pc.sum(self.table["hours"]).as_py()
+        return pa.table({"candidate": list(self.names), "hours": [total] * len(self.names)})
+
+    def picks(self) -> pa.Table:
+        """The picks of all candidates on these station-days and bands, as stored, with `snr_db`."""
+        days = self.table["day"]
+        first, last = pc.min(days).as_py(), pc.max(days).as_py() + timedelta(days=1)
+        rows = self.catalog.sql(
+            f"SELECT * EXCLUDE (year, month) FROM picks WHERE candidate IN ({_quoted(self.names)}) "
+            f"AND time >= '{first} 00:00:00+00'::TIMESTAMPTZ_NS "
+            f"AND time < '{last} 00:00:00+00'::TIMESTAMPTZ_NS "
+            "ORDER BY candidate, network, station, location, band, time, phase"
+        )
+        inside, _ = on_days(rows, self.table)
+        bands = pa.array([f"{each.trace}.{each.day}" for each in self.held])
+        day = inside["time"].cast(pa.timestamp("ns")).cast(pa.date32(), safe=False)
+        texts = [inside[name].cast(pa.string()) for name in _DAY[:3]]
+        keys = pc.binary_join_element_wise(
+            *texts, inside["band"].cast(pa.string()), day.cast(pa.string()), "."
+        )
+        return with_pick_snr(inside.filter(pc.is_in(keys, bands)))
+
+    def campaign(self, day: StationDay) -> Campaign:
+        """The campaign that picked a station-day."""
+        run = self.held[day]
+        if run not in self._campaigns:
+            for row in self.catalog.sql("SELECT run, campaign FROM runs").to_pylist():
+                self._campaigns[row["run"]] = Campaign.model_validate(json.loads(row["campaign"]))
+        return self._campaigns[run]
+
+    def archive(self, day: StationDay) -> Archive:
+        """The archive that a station-day was read from."""
+        config = self.campaign(day).archive
+        key = config.model_dump_json()
+        if key not in self._archives:
+            self._archives[key] = open_archive(config)
+        return self._archives[key]
+
+
+def _longest(coverage: pa.Table) -> dict[StationDay, str]:
+    """Of each station-day the band with most data, the first of equals, and the run."""
+    best: dict[tuple[str, str, str, date], tuple[float, str, str]] = {}
+    for row in coverage.to_pylist():
+        key = (row["network"], row["station"], row["location"] or "", row["day"])
+        this = (-row["seconds"], row["band"], row["run"])
+        best[key] = min(best.get(key, this), this)
+    return {
+        StationDay(TraceId(*key[:3], band), key[3]): run
+        for key, (_, band, run) in sorted(best.items())
+    }
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)  # letters, digits, `.`, `_`, `-` alone
