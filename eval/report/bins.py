@@ -1,4 +1,4 @@
-"""Labelled traces bin by bin: residuals by distance, recall beside timing, what bins are made of."""
+"""Labelled traces bin by bin: residuals, recall beside timing, what the bins are made of."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eval.report.rows import (
     sources,
 )
 from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, missing
-from eval.residuals import RESIDUALS_SCHEMA
+from eval.residuals import RESIDUAL_BINS_SCHEMA
 from eval.strata import ALL
 from eval.thresholds import named
 
@@ -36,27 +36,31 @@ STRATA = {
     "snr_bin": "signal to noise",
     "dataset": "data set",
 }
-_ORDER = ("local", "regional", "teleseismic", "shallow", "intermediate", "deep", "<", ">=")
+_ORDER = ("local", "regional", "teleseismic", "shallow", "intermediate", "deep", "<", "\0", ">=")
+_BETWEEN = _ORDER.index("\0")
 
 
 def timing_section(subject: Subject) -> Section:
-    rows = rows_of(subject.tables, "residuals", RESIDUALS_SCHEMA)
+    traces = rows_of(subject.tables, "residual_bins", RESIDUAL_BINS_SCHEMA)
+    days = rows_of(subject.tables, "residual_bins_days", RESIDUAL_BINS_SCHEMA)
     parts: list[Part] = []
-    for source in sources(rows):
-        parts += _histograms(subject, source, from_source(rows, source))
-    if not rows:
-        parts.append(missing(subject, "residuals"))
+    if traces:
+        parts += _histograms(subject, "labelled traces", "label", traces)
+    else:
+        parts.append(missing(subject, "residual_bins"))
+    if days:
+        parts += _histograms(subject, "continuous days", "arrival", days)
     return Section(
         "timing",
         "Residuals by distance",
-        "Pick minus label of the detected traces, at each candidate's threshold. Each curve is "
+        "Pick minus label or arrival, at each candidate's threshold. Each curve is "
         "scaled by its own count, which stands in the table: a narrow curve of few picks is no "
         "better than a wide one of many.",
         parts,
     )
 
 
-def _histograms(subject: Subject, source: tuple[str, ...], rows: Sequence[Row]) -> list[Part]:
+def _histograms(subject: Subject, of_what: str, label: str, rows: Sequence[Row]) -> list[Part]:
     candidates = subject.in_order(distinct(rows, "candidate"))
     panels, body = [], []
     for phase in PHASES:
@@ -74,7 +78,6 @@ def _histograms(subject: Subject, source: tuple[str, ...], rows: Sequence[Row]) 
                 body.append(
                     [
                         Markup("{} {} {}").format(code(candidate), phase, name),
-                        quote(steps[0], "threshold", "probability"),
                         quote(steps[0], "n", "count"),
                         quote(early, "count", "count") if early else "",
                         quote(late, "count", "count") if late else "",
@@ -89,20 +92,18 @@ def _histograms(subject: Subject, source: tuple[str, ...], rows: Sequence[Row]) 
             svg = histogram(
                 edges,
                 shares,
-                f"Histogram of {phase} residuals, {name}, of {len(shares)} candidates",
-                f"{phase} pick minus label (s)",
+                f"Histogram of {phase} residuals, {of_what}, {name}, of {len(shares)} candidates",
+                f"{phase} pick minus {label} (s)",
             )
-            panels.append(Panel(f"{phase}, {name}", svg))
+            panels.append(Panel(f"{phase}, {of_what}, {name}", svg))
     reach = max(row["from_s"] for row in rows if row.known("from_s"))
-    where = Markup(" of {}").format(Markup(", ").join(map(code, source))) if source else ""
     return [
         Figures(panels, candidates),
         Grid(
-            Markup("Counts behind the histograms{}").format(where),
+            f"Counts behind the histograms of {of_what}",
             (
                 "candidate, phase, bin",
-                "threshold",
-                "detected",
+                "picks",
                 f"earlier than {reach:.3g} s",
                 f"later than {reach:.3g} s",
             ),
@@ -142,7 +143,8 @@ def bin_order(name: str) -> tuple[int, str]:
     """Near before far, small before large, unknown last."""
     if name == "unknown":
         return len(_ORDER) + 1, name
-    return next((k for k, start in enumerate(_ORDER) if name.startswith(start)), 6.5), name  # type: ignore[return-value]
+    known = (k for k, start in enumerate(_ORDER) if name.startswith(start))
+    return next(known, _BETWEEN), name
 
 
 def _stratum(

@@ -1,4 +1,4 @@
-"""Continuous days: recall, bounds and extras by tolerance and station, reviewed extras, calibration."""
+"""Continuous days: recall, bounds and extras by tolerance and station; calibration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from catalog.schema import PHASES
 from eval.calibration import CALIBRATION_SCHEMA, RELIABILITY_SCHEMA
+from eval.report.leaderboard import told_at
 from eval.report.panels import Dot, Line, diagonal, dots
 from eval.report.rows import (
     Row,
@@ -28,6 +29,13 @@ from eval.report.trade import plain_grid
 from eval.reviewed import REVIEWED_SCHEMA
 from eval.strata import ALL
 
+_MORE = {
+    "audit": "What reviewers said of a sample of the extras, and the precision that follows",
+    "support": "Extras that association across stations puts into an event: a proxy, no proof",
+    "shift_movement": "The same arrivals under windows that begin elsewhere: how picks move",
+    "arrivals_left_out": "Arrivals that were not judged, and why",
+}
+
 
 def days_section(subject: Subject) -> Section:
     rows = rows_of(subject.tables, "continuous", REVIEWED_SCHEMA)
@@ -42,12 +50,16 @@ def days_section(subject: Subject) -> Section:
         parts.append(missing(subject, "continuous"))
     extras = subject.tables.get("extras")
     parts.append(_extras(extras) if extras is not None else missing(subject, "extras"))
-    audit = subject.tables.get("audit")
-    if audit is None:
+    complete = subject.rows("complete")
+    if complete:
+        parts.append(plain_grid("Against complete truth, P, S and both", complete, folded=True))
+    elif not subject.rows("audit"):
         parts.append(missing(subject, "audit"))
-    else:
-        caption = "What reviewers said of a sample of the extras, and the precision that follows"
-        parts.append(plain_grid(caption, rows_of(subject.tables, "audit", audit.schema)))
+    parts += [
+        plain_grid(caption, found)
+        for name, caption in _MORE.items()
+        if (found := subject.rows(name))
+    ]
     return Section(
         "days",
         "Continuous days",
@@ -87,8 +99,7 @@ def _by_tolerance(subject: Subject, source: tuple[str, ...], rows: Sequence[Row]
 
 
 def _stratum(subject: Subject, stratum: str, rows: Sequence[Row]) -> list[Part]:
-    tolerances = sorted(distinct(rows, "tolerance_s"))
-    tolerance = 0.5 if 0.5 in tolerances else tolerances[-1]
+    tolerance = told_at(rows)
     own = list(of(rows, stratum=stratum, tolerance_s=tolerance))
     candidates = subject.in_order(distinct(own, "candidate"))
     title = {"snr_bin": "signal to noise"}.get(stratum, stratum)
@@ -134,14 +145,14 @@ def _extras(extras: pa.Table) -> Part:
     said = [
         Markup("{} {}: <b>{:,}</b> extras").format(
             code(row["candidate"]), row["phase"], row["count_all"]
-        )  # noqa: E501
+        )
         for row in counts.to_pylist()
     ]
     total = pc.count(plain["phase"], mode="all").as_py()
     return Words(
         said or ["There is none."],
         Markup("Extras: {:,} picks that no arrival explains").format(total),
-    )  # noqa: E501
+    )
 
 
 def calibration_section(subject: Subject) -> Section:
@@ -180,14 +191,14 @@ def calibration_section(subject: Subject) -> Section:
         ]
         parts.append(
             Grid("Calibration errors; 0 is perfect", ("candidate, phase, metric", "value"), body)
-        )  # noqa: E501
+        )
     else:
         parts.append(missing(subject, "calibration"))
     return Section(
         "calibration",
         "Calibration",
         "Does a probability of 0.7 mean that 7 picks of 10 are right? On the dashed line it does. "
-        "Where arrivals are not complete the shares are lower bounds, and a low one proves nothing.",
+        "Where arrivals are not complete the shares are lower bounds; a low one proves nothing.",
         parts,
     )
 

@@ -145,10 +145,10 @@ def _days(
     noise: Sequence[Row],
 ) -> Grid:
     """The board of continuous days, all stations together."""
-    tolerances = sorted(distinct(rows, "tolerance_s"))
-    tolerance = 0.5 if 0.5 in tolerances else tolerances[-1]
+    tolerance = told_at(rows)
     pooled = list(of(rows, stratum=ALL, tolerance_s=tolerance))
     end = f"_{tolerance:g}s"
+    whole = [r for r in subject.rows("complete") if r["tolerance_s"] == tolerance]
     body = []
     for candidate in subject.in_order(distinct(pooled, "candidate")):
         for phase in PHASES:
@@ -157,17 +157,24 @@ def _days(
             cells = {
                 "recall": estimate(recall, "share"),
                 "mae_both_found": estimate(first(own, metric=f"mae{end}"), "seconds"),
-                "precision": _precision(own, end),
-                "f1": estimate(
-                    first(own, metric=f"f1_lower{end}") or first(own, metric=f"f1{end}"), "share"
-                ),
             }
+            complete = {r["metric"]: r for r in of(whole, candidate=candidate, phase=phase)}
+            if complete:
+                cells |= {
+                    "precision": of_complete(complete[f"precision{end}"], "share"),
+                    "f1": of_complete(complete[f"f1{end}"], "share"),
+                }
+            else:
+                cells |= {
+                    "precision": _with_extras(first(own, metric=f"precision_lower{end}")),
+                    "f1": estimate(first(own, metric=f"f1_lower{end}"), "share"),
+                }
             body.append(
                 _board_row(
                     subject, candidate, phase, subject.threshold, cells, recall, paired, noise
                 )
             )
-    bound = any("lower" in row["metric"] for row in pooled)
+    bound = not whole
     least = "at least: " if bound else ""
     return Grid(
         _board_caption(
@@ -176,7 +183,8 @@ def _days(
             f"Continuous days, matched within {tolerance:g} s",
             "Precision and F1 are lower bounds: an extra pick may be an arrival that nobody read."
             if bound
-            else "The truth is complete: an extra pick is a false one.",
+            else "The truth is complete: an extra pick is a false one. Intervals of precision and "
+            "F1 take picks as independent.",
         ),
         (
             "candidate, phase",
@@ -191,11 +199,23 @@ def _days(
     )
 
 
-def _precision(own: Sequence[Row], end: str) -> Markup:
-    row = first(own, metric=f"precision_lower{end}") or first(own, metric=f"precision{end}")
-    if row is None or "extra" not in row.values:
-        return estimate(row, "share")
-    return estimate(row, "share") + counted(row, Markup("extra:"), "extra")
+def told_at(rows: Sequence[Row]) -> float:
+    """The tolerance of headlines: 0.5 s, or the widest where that is not among them."""
+    tolerances = distinct(rows, "tolerance_s")
+    return 0.5 if 0.5 in tolerances else max(tolerances)
+
+
+def of_complete(row: Row, form: str) -> Markup:
+    """A value of the table `complete`, with what it was counted from."""
+    if row["metric"].startswith("false_picks"):
+        counts = counted(row, Markup("in"), "station_hours", Markup("h"))
+    else:
+        counts = counted(row, "matched", Markup("matched of"), "picks", Markup("picks"))
+    return Markup("<b>{}</b>{}{}").format(quote(row, "value", form), interval(row, form), counts)
+
+
+def _with_extras(row: Row | None) -> Markup:
+    return estimate(row, "share") + (counted(row, Markup("extra:"), "extra") if row else "")
 
 
 def _board_row(
@@ -342,7 +362,9 @@ def _differences(subject: Subject, comparison: Sequence[Row]) -> list[Part]:
         where = Markup(" on {}").format(Markup(", ").join(map(code, source))) if source else ""
         parts.append(
             Grid(
-                Markup("Paired differences from {}{}, in full").format(code(subject.baseline), where),
+                Markup("Paired differences from {}{}, in full").format(
+                    code(subject.baseline), where
+                ),
                 (
                     "candidate, measure", "value", "baseline's", "difference", "n / clusters",
                     "p (Holm)", "least seen with 80 % power", "clusters needed",

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from eval.report.svg import FAINT, INK, THEME, colour, inline, line_style, new_figure
 
@@ -75,8 +76,10 @@ def lines(
             axis.set_ylim(-0.02, 1.02)
         if least is not None:
             scale = axis.set_xscale if unit_y else axis.set_yscale
-            scale("symlog", linthresh=least)
+            scale("symlog", linthresh=least, linscale=0.5)
             (axis.set_xlim if unit_y else axis.set_ylim)(-0.1 * least, None)
+            along = axis.xaxis if unit_y else axis.yaxis
+            along.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         return inline(figure, alt)

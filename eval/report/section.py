@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 from markupsafe import Markup
+
+from eval.report.rows import Row
 
 WORDS = str | Markup
 """Text is escaped, Markup stands as it is."""
@@ -23,6 +26,14 @@ class Subject:
     threshold: float
     made: str
     tables: Mapping[str, pa.Table]
+
+    def rows(self, name: str) -> list[Row]:
+        """A table as it is, none where there is none."""
+        return [Row(name, k, row) for k, row in enumerate(self._lists(name))]
+
+    def _lists(self, name: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.tables[name].to_pylist() if name in self.tables else []
+        return rows
 
     def rank(self, candidate: str) -> int:
         """The place of a candidate in the file, which is its colour too."""
@@ -93,7 +104,7 @@ class Section:
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "oracle": ("oracle", "recall and timing on labelled traces"),
     "composition": ("oracle", "what each bin of the labelled traces is made of"),
-    "residuals": ("oracle", "residuals by distance"),
+    "residual_bins": ("report", "residuals by distance, of the table traces"),
     "muenchmeyer": ("oracle", "the three tasks of M\u00fcnchmeyer et al. (2022)"),
     "comparison": ("compare", "paired differences from the baseline"),
     "noise_rates": ("noise", "false picks per station-hour of verified noise"),
@@ -102,7 +113,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "continuous": ("continuous", "picks of continuous days against analysts' arrivals"),
     "continuous_curve": ("continuous", "recall of continuous days at every threshold"),
     "extras": ("continuous", "picks that no arrival explains"),
-    "audit": ("continuous", "reviewers' answers about a sample of the extras"),
+    "audit": ("audit", "reviewers' answers about a sample of the extras"),
     "calibration": ("continuous", "whether probabilities mean what they say"),
     "reliability": ("continuous", "shares matched by probability"),
     "leakage_fractions": ("splits", "whether a candidate was trained on what it is judged by"),

@@ -177,11 +177,11 @@ def _at_equal_recall(
                 )
                 body.append(
                     [name, quote(row, "threshold", "probability"), quote(row, recall, "share"), at]
-                )  # noqa: E501
+                )
             else:
                 known = [
                     row for row in of(rows, candidate=candidate, phase=phase) if row.known(recall)
-                ]  # noqa: E501
+                ]
                 best = max(known, key=lambda row: float(row[recall]), default=None)
                 most = quote(best, recall, "share") if best else "unknown"
                 body.append(
@@ -191,16 +191,17 @@ def _at_equal_recall(
                         Markup("at most {}").format(most),
                         Markup('<span class="undefined">never has the baseline\'s recall</span>'),
                     ]
-                )  # noqa: E501
+                )
     if not body:
         return Words(
             [
-                "The baseline's recall at its threshold is not known, so that false picks cannot be compared at equal recall."
+                "The baseline's recall at its threshold is not known, so that false picks cannot be "
+                "compared at equal recall."
             ]
-        )  # noqa: E501
+        )
     return Grid(
-        Markup("At equal recall on {}: the highest threshold of the tables at which a candidate has "
-               "at least the recall of {} at {}, and its false picks there").format(
+        Markup("At equal recall on {}: the highest threshold of the tables at which a candidate "
+               "has at least the recall of {} at {}, and its false picks there").format(
             title, code(subject.baseline), f"{subject.threshold:g}"
         ),
         ("candidate, phase", "threshold", "recall there", "false picks per station-hour"),
@@ -222,7 +223,7 @@ def _numbers(
             ("count", Markup("of"), "n")
             if "n" in row.values
             else ("matched", Markup("of"), "arrivals")
-        )  # noqa: E501
+        )
         body.append(
             [
                 Markup("{} {}").format(code(row["candidate"]), row["phase"]),
@@ -254,7 +255,7 @@ def noise_section(subject: Subject) -> Section:
         panels = [_rate_curve(subject, phase, pooled) for phase in PHASES]
         parts.append(
             Figures([p for p in panels if p], subject.in_order(distinct(pooled, "candidate")))
-        )  # noqa: E501
+        )
     else:
         parts.append(missing(subject, "noise_rates"))
     if stations:
@@ -265,9 +266,12 @@ def noise_section(subject: Subject) -> Section:
     else:
         parts.append(missing(subject, "noise_stations"))
     if "noise_thresholds" in subject.tables:
-        parts.append(_solved(subject))
+        caption = "The lowest thresholds from which on no candidate exceeds the target rate"
+        parts.append(plain_grid(caption, subject.rows("noise_thresholds")))
     else:
         parts.append(missing(subject, "noise_thresholds"))
+    if why := subject.rows("noise_why"):
+        parts.append(plain_grid("Windows that are no noise, and why", why, folded=True))
     return Section(
         "noise",
         "False picks on verified noise",
@@ -342,7 +346,7 @@ def _by_station(subject: Subject, rows: Sequence[Row], judged: float | None) -> 
             bins,
             f"False {phase} picks per station-hour of each station {at}",
             "false picks per station-hour",
-        )  # noqa: E501
+        )
         panels.append(Panel(f"{phase}: stations {at}{more}", svg))
     body = [
         [
@@ -362,15 +366,6 @@ def _by_station(subject: Subject, rows: Sequence[Row], judged: float | None) -> 
         folded=True,
     )
     return [Figures(panels, candidates), table]
-
-
-def _solved(subject: Subject) -> Grid:
-    table = subject.tables["noise_thresholds"]
-    rows = rows_of(subject.tables, "noise_thresholds", table.schema)
-    return plain_grid(
-        "The lowest thresholds from which on a candidate makes no more false picks than the target",
-        rows,
-    )
 
 
 def plain_grid(caption: str | Markup, rows: Sequence[Row], folded: bool = False) -> Grid:

@@ -5,7 +5,7 @@ picks decide last, for whoever picks nothing makes none. In order:
 
 | verdict | when |
 | --- | --- |
-| `worse` | recall is worse (any or timed) and not also better, whatever timing and false picks say |
+| `worse` | recall is worse and not also better, whatever timing and false picks say |
 | `mixed` | something is better and something is worse |
 | `worse` | timing or false picks are worse, nothing is better |
 | `better` | something is better, nothing worse, and each recall is better or not separated |
@@ -50,7 +50,7 @@ def overall(verdicts: Mapping[str, str]) -> str:
 
 
 def lost_recall(rows: Sequence[Row], candidate: str, phase: str) -> bool:
-    """Whether a candidate's recall is worse than the baseline's: then few false picks are no gain."""
+    """Whether recall is worse than the baseline's: then few false picks are no gain."""
     return any(
         row["verdict"] == WORSE and is_recall(row["measure"])
         for row in of(rows, candidate=candidate, phase=phase)
@@ -89,33 +89,31 @@ def spoken(measure: str) -> str:
     return measure.replace("_", " ")
 
 
-def form_of(measure: str) -> str:
-    return "difference"
-
-
 def sentences(rows: Sequence[Row]) -> Iterator[Markup]:
     """For each candidate what can be said of it against its baseline, and what cannot."""
     for candidate in distinct(rows, "candidate"):
         own = list(of(rows, candidate=candidate))
-        baseline = own[0]["baseline"]
-        clauses = []
-        for verdict, opening in (
-            (WORSE, Markup("is worse than {} in ").format(code(baseline))),
-            (BETTER, Markup("is better than {} in ").format(code(baseline))),
-            (SAME, Markup("is not separated from {} in ").format(code(baseline))),
-            (UNCLEAR, Markup("cannot be told from {} with these data in ").format(code(baseline))),
+        who, baseline = code(candidate), code(own[0]["baseline"])
+        hollow = [row for row in own if _hollow(row, own)]
+        for verdict, saying in (
+            (WORSE, "{} is worse than {} in "),
+            (BETTER, "{} is better than {} in "),
+            (SAME, "{} is not separated from {} in "),
+            (UNCLEAR, "Inconclusive for {} against {}: "),
         ):
-            said = [
-                _clause(row, own, verdict)
-                for row in own
-                if row["verdict"] == verdict and not _hollow(row, own)
-            ]
-            if said:
-                clauses.append(opening + Markup("; ").join(said))
-        hollow = [_hollow_clause(row) for row in own if _hollow(row, own)]
-        clauses += hollow
-        if clauses:
-            yield Markup("{} {}.").format(code(candidate), Markup(". It ").join(clauses))
+            clauses = [_clause(r) for r in own if r["verdict"] == verdict and r not in hollow]
+            if clauses:
+                opening = Markup(saying).format(who, baseline)
+                yield chip(verdict) + " " + opening + Markup("; ").join(clauses) + "."
+        if hollow:
+            said = Markup("; ").join(
+                Markup("{} {} ({})").format(row["phase"], spoken(row["measure"]), _difference(row))
+                for row in hollow
+            )
+            yield chip(UNCLEAR, "no gain") + Markup(
+                " {} has lower values than {} in {}, but its recall is worse: a candidate that "
+                "finds little errs little, and no gain can be concluded."
+            ).format(who, baseline, said)
 
 
 def _hollow(row: Row, own: Sequence[Row]) -> bool:
@@ -127,40 +125,27 @@ def _hollow(row: Row, own: Sequence[Row]) -> bool:
     )
 
 
-def _hollow_clause(row: Row) -> Markup:
-    return Markup("has {} of {} ({}), but with worse {} recall: no gain can be concluded").format(
-        "fewer false picks an hour" if is_false_rate(row["measure"]) else "lower values",
-        f"{row['phase']}"
-        if is_false_rate(row["measure"])
-        else f"{row['phase']} {spoken(row['measure'])}",
-        _difference(row),
-        row["phase"],
-    )
-
-
-def _clause(row: Row, own: Sequence[Row], verdict: str) -> Markup:
+def _clause(row: Row) -> Markup:
     what = f"{row['phase']} {spoken(row['measure'])}"
-    if verdict in (BETTER, WORSE):
-        return Markup("{} ({}; {} over {} clusters)").format(
-            what, _difference(row), quote(row, "n", "count"), quote(row, "clusters", "count")
-        )
-    if verdict == SAME:
+    clusters = quote(row, "clusters", "count")
+    if row["verdict"] in (BETTER, WORSE):
+        n = quote(row, "n", "count")
+        return Markup("{} ({}; n = {}, {} clusters)").format(what, _difference(row), n, clusters)
+    if row["verdict"] == SAME:
         return Markup("{} (a difference of {} would have been seen)").format(
             what, quote(row, "detectable", "probability")
         )
-    if row.known("clusters_needed") and row["clusters_needed"] > row["clusters"]:
+    if not row.known("detectable"):
+        return Markup("{} ({} clusters are too few)").format(what, clusters)
+    if row["clusters_needed"] > row["clusters"]:
         return Markup("{} ({} clusters; about {} are needed to see {})").format(
             what,
-            quote(row, "clusters", "count"),
+            clusters,
             quote(row, "clusters_needed", "count"),
             quote(row, "margin", "probability"),
         )
-    return (
-        Markup("{} ({} clusters are too few for an interval)").format(
-            what, quote(row, "clusters", "count")
-        )
-        if not row.known("low")
-        else Markup("{} ({})").format(what, _difference(row))
+    return Markup("{} ({} clusters; a difference below {} would not be seen)").format(
+        what, clusters, quote(row, "detectable", "probability")
     )
 
 

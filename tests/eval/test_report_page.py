@@ -19,7 +19,7 @@ from eval.report.page import render
 from eval.report.rows import FORMS
 from eval.report.section import Subject
 from eval.report.verdicts import overall
-from eval.residuals import residuals
+from eval.residuals import of_traces
 from eval.splits import OPENING_SCHEMA
 
 T0 = 1_644_105_600_000_000_000
@@ -79,7 +79,9 @@ def days_of(rng):
         ]  # fmt: skip
         for a in found:
             late = round(rng.normal(0, scatter) * 1e9)
-            picks.append({**a, "candidate": name, "time": a["time"] + late, "p": rng.uniform(0.3, 1)})
+            picks.append(
+                {**a, "candidate": name, "time": a["time"] + late, "p": rng.uniform(0.3, 1)}
+            )
         for station, hour in false:
             at = T0 + round(hour * HOUR)
             picks.append(
@@ -136,7 +138,10 @@ def make_tables(seed=0):
     comparison = [
         compare(found_in(traces, 0.3), "original", seed=0),
         compare_rates(
-            noise.window_counts(picks, quiet, 0.3, tuple(CANDIDATES)), "original", seed=0, margin=0.5
+            noise.window_counts(picks, quiet, 0.3, tuple(CANDIDATES)),
+            "original",
+            seed=0,
+            margin=0.5,
         ),
     ]
     leaks = [
@@ -150,7 +155,7 @@ def make_tables(seed=0):
     return {
         "oracle": score(traces, 0.3, STRATA, seed=0),
         "composition": composition(traces, STRATA),
-        "residuals": residuals(traces, 0.3),
+        "residual_bins": of_traces(traces, 0.3),
         "comparison": pa.concat_tables(comparison),
         "noise_rates": noise.rates(picks, quiet, **rates),
         "noise_stations": noise.station_rates(picks, quiet, (0.3,), tuple(CANDIDATES)),
@@ -197,7 +202,9 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
         self.tags.append(tag)
-        self.loads += [given[name] for name in ("src", "href", "xlink:href", "data") if name in given]
+        self.loads += [
+            given[name] for name in ("src", "href", "xlink:href", "data") if name in given
+        ]
         if tag == "data":
             self._open = (given["value"], given["data-of"])
 
@@ -216,7 +223,7 @@ def test_every_quoted_number_is_that_of_its_table(page, tables):
     assert len(quotes) > 500
     assert {place.split("/")[0] for _, place, _ in quotes} >= {
         "oracle", "composition", "comparison", "noise_rates", "noise_stations", "continuous",
-        "continuous_curve", "calibration", "reliability", "leakage_fractions", "residuals",
+        "continuous_curve", "calibration", "reliability", "leakage_fractions", "residual_bins",
     }  # fmt: skip
     for value, place, text in quotes:
         name, row, column = place.split("/")
@@ -306,7 +313,7 @@ def test_the_broken_one_never_wins(page, tables):
         rows = re.findall(r"<tr><th scope=\"row\"><code>broken</code>.*?</tr>", board, re.S)
         assert len(rows) == 2
         for row in rows:
-            assert 'chip better' not in row
+            assert "chip better" not in row
             assert re.search(r"at recall <data[^>]*>0.0\d\d</data>", row)
     board = re.search(r"<caption>Labelled traces.*?</table>", page, re.S)[0]
     for row in re.findall(r"<tr><th scope=\"row\"><code>broken</code>.*?</tr>", board, re.S):
@@ -321,7 +328,10 @@ def test_the_broken_one_never_wins(page, tables):
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        ({"recall": "worse", "false_picks_per_hour": "better", "mae_both_found": "better"}, "worse"),
+        (
+            {"recall": "worse", "false_picks_per_hour": "better", "mae_both_found": "better"},
+            "worse",
+        ),
         ({"recall": "better", "recall_1.0s": "worse"}, "mixed"),
         ({"recall": "better", "recall_1.0s": "inconclusive"}, "inconclusive"),
         ({"recall": "better", "recall_1.0s": "better", "mae_both_found": "worse"}, "mixed"),
