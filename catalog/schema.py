@@ -398,6 +398,22 @@ SNIPPET_SCHEMA = pa.schema(
 """Windows that a reader of an evaluation should see: what was missed, what nothing explains."""
 
 
+SHIFT_SCHEMA = pa.schema(
+    [
+        ("candidate", pa.string()),
+        ("network", pa.string()),
+        ("station", pa.string()),
+        ("location", pa.string()),
+        ("phase", pa.string()),
+        ("time", pa.timestamp("ns", tz="UTC")),  # of the arrival
+        ("shift_s", pa.float64()),  # of the windows
+        ("residual_s", pa.float64()),  # pick minus arrival; null where there is no pick
+        ("probability", pa.float64()),
+    ]
+)
+"""One arrival picked under one set of windows (workers/shift.py)."""
+
+
 def day_start_ns(day: date) -> int:
     return (day - EPOCH).days * DAY_NS
 

@@ -3,7 +3,8 @@
 Tables: `continuous` (recall, lower bounds of precision and F1, MAE, by tolerance, station and
 signal to noise), `continuous_curve` (over thresholds), `extras` (picks no arrival explains),
 `residuals` (matched pairs), `calibration` and `reliability`, `audit` (what the reviewers said),
-`support` (extras in events), `shift` (the same samples under other windows), `arrivals_left_out`.
+`support` (extras in events), `shift` and `shift_movement` (the same samples under other windows),
+`arrivals_left_out`.
 Where the truth is complete, `complete` has precision, F1 and false picks per station-hour.
 
 Where it is not, only the stations that the arrivals name are judged: at another station every pick
@@ -30,6 +31,7 @@ from eval.continuous import matched
 from eval.continuous import score as score_complete
 from eval.metrics import within
 from eval.reviewed import curve, judged_picks, score
+from eval.shift import movement
 from eval.thresholds import picks_at
 from service.evaluate.arrivals import read_arrivals
 from service.evaluate.association import support
@@ -37,6 +39,7 @@ from service.evaluate.audit import draw_sheet, read_back
 from service.evaluate.config import Continuous, Evaluation, load_evaluation
 from service.evaluate.curves import thresholds_of
 from service.evaluate.events import read_sites
+from service.evaluate.shifts import shifts_of
 from service.evaluate.shown import show
 from service.evaluate.station_days import StationDays
 from service.evaluate.tables import keep
@@ -114,7 +117,11 @@ def eval_continuous(options: argparse.Namespace, out: Console) -> int:
         "arrivals": judged.arrivals.num_rows,
         "arrivals given the location of the data": judged.moved,
     }
-    small = {name: table for name, table in tables.items() if name not in ("extras", "residuals")}
+    small = {
+        name: table
+        for name, table in tables.items()
+        if name not in ("extras", "residuals", "shift")
+    }
     shown = small if options.json else _shown(tables, judged.tolerance_s)
     show(out, options.json, shown, facts)
     return 0
@@ -166,6 +173,10 @@ def continuous_tables(evaluation: Evaluation, judged: Judged) -> dict[str, pa.Ta
             LEFT_OUT_SCHEMA,
         ),
     }  # fmt: skip
+    if settings.shifts:
+        shifts = shifts_of(days, arrivals, evaluation.candidate, settings.shifts, seed)
+        tables["shift"] = shifts
+        tables["shift_movement"] = movement(shifts, evaluation.threshold, names)
     if settings.complete:
         tables["complete"] = _complete(standing, judged, names)
     if settings.reviewed is not None:
@@ -230,5 +241,7 @@ def _shown(tables: dict[str, pa.Table], tolerance_s: float) -> dict[str, pa.Tabl
         shown["audit"] = tables["audit"].select(
             ["candidate", "phase", "metric", *figures, "extras", "answered", "unsure"]
         )
+    if "shift_movement" in tables:
+        shown["under other windows"] = tables["shift_movement"]
     shown["arrivals left out"] = tables["arrivals_left_out"]
     return shown

@@ -79,8 +79,13 @@ def eval_noise(options: argparse.Namespace, out: Console) -> int:
         "at the target rate": tables["noise_thresholds"].select([*SHOWN, "at_floor"]),
         "windows that are no noise": tables["noise_why"].select(["why", "count"]),
     }
-    windows = tables["noise_windows"].num_rows
-    show(out, options.json, tables if options.json else shown, {"noise windows": windows})
+    windows = tables["noise_windows"]
+    facts: dict[str, object] = {"noise windows": windows.num_rows}
+    if METADATA in (windows.schema.metadata or {}):
+        facts["events they are cleared of"] = json.loads(windows.schema.metadata[METADATA])[
+            "events"
+        ]
+    show(out, options.json, tables if options.json else shown, facts)
     return 0
 
 
