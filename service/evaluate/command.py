@@ -7,7 +7,11 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {}
+from service.evaluate.oracle import eval_oracle
+
+WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
+    "oracle": eval_oracle,
+}
 
 
 def evaluate(options: argparse.Namespace, out: Console) -> int:
