@@ -413,6 +413,16 @@ SHIFT_SCHEMA = pa.schema(
 )
 """One arrival picked under one set of windows (workers/shift.py)."""
 
+EXAMINED_SCHEMA = pa.schema(
+    [
+        *(field for field in TRACE_SCHEMA if field.name not in ("weight", "dataset")),
+        ("n_components", pa.int64()),  # components that vary in the window; null where none was cut
+        ("strata", pa.map_(pa.string(), pa.string())),  # further columns of the benchmark
+    ]
+)
+"""TRACE_SCHEMA as it is committed: what candidate and benchmark are called is added on reading, so
+that neither name is part of what was computed."""
+
 
 def day_start_ns(day: date) -> int:
     return (day - EPOCH).days * DAY_NS

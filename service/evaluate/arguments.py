@@ -45,8 +45,11 @@ def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
         sub.set_defaults(command="eval", what=name)
         return sub
 
+    oracle = what("oracle", "Run the candidates over labelled traces, and score recall and timing.")
+    oracle.add_argument("evaluation", type=Path)
+    oracle.add_argument("--address", help="a Ray cluster to join (auto, HOST:6379)")
+    _may_open(oracle)
     for name, summary in (
-        ("oracle", "Run the candidates over labelled traces, and score recall and timing."),
         ("noise", "False picks per station-hour on verified noise, and the threshold for a rate."),
         ("continuous", "Picks of continuous days against analysts' arrivals."),
         ("compare", "Which candidate is better, by how much and how surely: paired."),
@@ -61,4 +64,12 @@ def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
         default=50,
         metavar="N",
         help="extras of each candidate and phase (%(default)s)",
+    )
+
+
+def _may_open(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--open-test",
+        metavar="WHY",
+        help="judge on the sealed test split; who opened it, when and why is kept for ever",
     )

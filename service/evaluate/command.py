@@ -9,11 +9,15 @@ from rich.console import Console
 
 from service.evaluate.continuous import eval_audit, eval_continuous
 from service.evaluate.noise import eval_noise
+from service.evaluate.oracle import eval_oracle
+from service.evaluate.report import eval_report
 
 WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "audit": eval_audit,
     "continuous": eval_continuous,
     "noise": eval_noise,
+    "oracle": eval_oracle,
+    "report": lambda options, out: eval_report(options, out, WHATS),
 }
 
 

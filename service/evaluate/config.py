@@ -28,6 +28,21 @@ class Benchmark(Table):
     """Columns to stratify by beside distance, depth, magnitude and signal to noise."""
 
 
+class Judged(CandidateConfig):
+    """A candidate as in a campaign. engine: where it is not that of [compute], so that precisions
+    can be compared like weights."""
+
+    engine: Literal["exact", "fast", "fp16"] | None = None
+
+
+class Manifest(Table):
+    """What a candidate was trained on: csv or parquet with `dataset`, `chunk`, `trace_name`, or
+    `sha256` (see eval/leakage.py)."""
+
+    candidate: str = Field(min_length=1)
+    path: str = Field(min_length=1)
+
+
 class Noise(Table):
     """Verified noise of a catalogue that picked it.
 
@@ -88,15 +103,22 @@ class Evaluation(Table):
     """The folder of the tables and the report."""
     traces: str | None = Field(None, min_length=1)
     """Where per-trace tables are committed, a path or s3://bucket/prefix; `out`/traces if none."""
-    candidate: list[CandidateConfig] = Field(min_length=1)
+    candidate: list[Judged] = Field(min_length=1)
     baseline: str | None = None
     """The candidate that others are compared with; the first if none is named."""
     threshold: Floor = 0.3
+    thresholds: Literal["fixed", "equal_emitted", "f1"] = "fixed"
+    """fixed: `threshold` for all. equal_emitted: each candidate's own, at which it emits as many
+    picks as the baseline at `threshold`. f1: each candidate's own, of the best F1 against the noise
+    traces of the benchmarks. Both are solved on the tuning split, once."""
     seed: int = 0
     replicates: int = Field(2000, ge=100)
     splits: str | None = None
     """Where `tidepick eval splits` keeps development, tuning and test."""
+    label_errors: str | None = None
+    """A csv of `dataset`, `chunk`, `trace_name`: scores are given with these traces and without."""
     benchmark: list[Benchmark] = Field(default=[])
+    manifest: list[Manifest] = Field(default=[])
     noise: Noise | None = None
     continuous: Continuous | None = None
     compute: Compute = Compute()  # type: ignore[call-arg]
@@ -124,6 +146,26 @@ class Evaluation(Table):
             raise ValueError(f"baseline {self.baseline!r}: no candidate has that name")
         return self
 
+    @model_validator(mode="after")
+    def _solved_on_a_split(self) -> Evaluation:
+        if self.thresholds != "fixed" and self.splits is None:
+            raise ValueError(
+                f"thresholds {self.thresholds!r} are solved on a tuning split; name `splits`, and "
+                "make them with `tidepick eval splits`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _manifests_are_of_candidates(self) -> Evaluation:
+        known = [candidate.name for candidate in self.candidate]
+        for manifest in self.manifest:
+            if manifest.candidate not in known:
+                raise ValueError(
+                    f"manifest.candidate {manifest.candidate!r}: no candidate has that name; "
+                    f"there are {known}"
+                )
+        return self
+
 
 def load_evaluation(path: Path) -> Evaluation:
     """Raises CampaignError in one line: a missing file, broken TOML, unknown or unfit fields."""
@@ -146,8 +188,9 @@ def _anchored(evaluation: Evaluation, base: Path) -> Evaluation:
         continuous = continuous.model_copy(update=paths | {"arrivals": arrivals})
     return evaluation.model_copy(
         update={
-            **rooted(evaluation, "out", "traces", "splits"),
+            **rooted(evaluation, "out", "traces", "splits", "label_errors"),
             "candidate": [anchored_weights(each, base) for each in evaluation.candidate],
+            "manifest": [m.model_copy(update=rooted(m, "path")) for m in evaluation.manifest],
             "benchmark": [b.model_copy(update=rooted(b, "path")) for b in evaluation.benchmark],
             "noise": noise,
             "continuous": continuous,

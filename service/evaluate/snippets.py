@@ -149,4 +149,3 @@ def _in_integers(table: pa.Table) -> pa.Table:
             table = table.set_column(k, name, table[name].cast(pa.string()))
     k = table.column_names.index("time")
     return table.set_column(k, "time", table["time"].cast(pa.int64()))
-
