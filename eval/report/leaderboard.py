@@ -302,7 +302,9 @@ def _said(subject: Subject, comparison: Sequence[Row], noise: Sequence[Row]) -> 
     said = []
     for source in sources(comparison):
         where = Markup("On {}: ").format(Markup(", ").join(map(code, source))) if source else ""
-        said += [where + line for line in sentences(from_source(comparison, source))]
+        rows = from_source(comparison, source)
+        rows.sort(key=lambda row: (subject.rank(row["candidate"]), row.number))
+        said += [where + line for line in sentences(rows)]
     if not comparison:
         said.append(
             Markup("Nothing: no candidate was compared with {}. Intervals that overlap or do not "

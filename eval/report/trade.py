@@ -195,7 +195,7 @@ def _at_equal_recall(
     if not body:
         return Words(
             [
-                "The baseline's recall at its threshold is not known, so that false picks cannot be "
+                "The baseline's recall at its threshold is not known: false picks cannot be "
                 "compared at equal recall."
             ]
         )

@@ -1,4 +1,4 @@
-"""`tidepick eval report`: whatever the evaluation file asks for and is not there yet, then one page.
+"""`tidepick eval report`: what the evaluation file asks for and is not there yet, then one page.
 
 Tables are made by the same functions as `tidepick eval oracle` and the others, and are made anew
 where the file, or a file that it names, is another than they were made from.
@@ -26,6 +26,7 @@ from eval.strata import ALL
 from eval.thresholds import Thresholds
 from service.evaluate.arguments import add_evaluations
 from service.evaluate.config import Evaluation, load_evaluation
+from service.evaluate.snippets import snippets
 from service.evaluate.sources import provenance, same_sources
 from service.evaluate.tables import FOLDER, keep, kept
 
@@ -70,8 +71,11 @@ def make_tables(
         if what in whats and (stale or kept(folder, MADE_BY[what]) is None):
             say.print(f"tidepick eval {what} {path}")
             codes.append(whats[what](_options(what, path), say))
-    keep(folder, "provenance", sources)
+    if evaluation.continuous is not None and (stale or kept(folder, "snippets") is None):
+        say.print("windows to look at")
+        keep(folder, "snippets", snippets(evaluation, path))
     _keep_residuals(folder)
+    keep(folder, "provenance", sources)
     return codes
 
 

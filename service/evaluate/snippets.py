@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ import pyarrow.compute as pc
 
 from catalog.schema import PHASES, SNIPPET_SCHEMA, StationDay, day_of
 from catalog.store import AccessDenied
+from eval import reviewed
 from eval.reviewed import found_on
-from service.campaign import CandidateConfig
+from eval.thresholds import picks_at
+from service.evaluate.config import Evaluation
+from service.evaluate.continuous import Judged
 from service.evaluate.ready import ready
 from service.evaluate.station_days import StationDays
 from workers.decoded import BadFormat
@@ -35,27 +39,21 @@ class _Chosen:
     time_ns: int
 
 
-def snippets_of(
-    days: StationDays,
-    picks: pa.Table,
-    arrivals: pa.Table,
-    extras: pa.Table,
-    configs: Sequence[CandidateConfig],
-    tolerance_s: float,
-    seed: int,
-) -> pa.Table:
-    """SNIPPET_SCHEMA. picks: those that are judged; extras: of them those without an arrival.
+def snippets(evaluation: Evaluation, path: Path) -> pa.Table:
+    """SNIPPET_SCHEMA, of the continuous days that an evaluation file (at `path`) names.
 
     A miss is drawn from all misses by the seed; an extra is the surest. What cannot be read any
-    more has no row.
+    more has no row. Raises Refusal.
     """
-    candidates = ready(days, configs)
-    picks, arrivals = _in_integers(picks), _in_integers(arrivals)
+    judged = Judged.of(evaluation, path)
+    days, tolerance = judged.days, judged.tolerance_s
+    standing = picks_at(judged.picks, evaluation.threshold)
+    extras = _in_integers(reviewed.extras(standing, judged.arrivals, tolerance))
+    found = found_on(standing, judged.arrivals, tolerance, days.names)
+    candidates = ready(days, evaluation.candidate)
+    picks, arrivals = _in_integers(standing), _in_integers(judged.arrivals)
     rows = []
-    chosen = [
-        *_misses(days, picks, arrivals, tolerance_s, seed),
-        *_surest(days, _in_integers(extras)),
-    ]
+    chosen = [*_misses(days, found, evaluation.seed), *_surest(days, extras)]
     for each in chosen[:MOST]:
         start = each.time_ns - BEFORE_S * NS
         end = start + LENGTH_S * NS
@@ -88,10 +86,7 @@ def snippets_of(
     return pa.Table.from_pylist(rows, SNIPPET_SCHEMA)
 
 
-def _misses(
-    days: StationDays, picks: pa.Table, arrivals: pa.Table, tolerance_s: float, seed: int
-) -> Iterator[_Chosen]:
-    found = found_on(picks, arrivals, tolerance_s, days.names)
+def _misses(days: StationDays, found: pa.Table, seed: int) -> Iterator[_Chosen]:
     rng = np.random.default_rng(seed)
     for candidate in days.names:
         for phase in PHASES:

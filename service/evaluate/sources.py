@@ -1,4 +1,4 @@
-"""Where an evaluation's numbers come from: weights, settings, versions, and the data by their hashes."""
+"""Where an evaluation's numbers come from: weights, settings, versions, data by their hashes."""
 
 from __future__ import annotations
 
