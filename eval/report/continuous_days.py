@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from catalog.schema import PHASES
 from eval.calibration import CALIBRATION_SCHEMA, RELIABILITY_SCHEMA
+from eval.report.bins import bin_order
 from eval.report.leaderboard import told_at
 from eval.report.panels import Dot, Line, diagonal, dots
 from eval.report.rows import (
@@ -90,7 +91,8 @@ def _by_tolerance(subject: Subject, source: tuple[str, ...], rows: Sequence[Row]
                     ]
                 )
     where = Markup(" ({})").format(Markup(", ").join(map(code, source))) if source else ""
-    head = [metric.replace("_lower", ", at least").replace("mae", "MAE (s)") for metric in metrics]
+    least = "" if subject.rows("complete") else ", at least"
+    head = [metric.replace("_lower", least).replace("mae", "MAE (s)") for metric in metrics]
     return Grid(
         Markup("How much the tolerance decides{}").format(where),
         ("candidate, phase, tolerance", *head, "matched", "extra"),
@@ -111,7 +113,9 @@ def _stratum(subject: Subject, stratum: str, rows: Sequence[Row]) -> list[Part]:
         ):
             bins: dict[str, list[Dot]] = {}
             chosen = [row for row in of(own, phase=phase) if row["metric"].startswith(start)]
-            for row in sorted(chosen, key=lambda row: (row["bin"], subject.rank(row["candidate"]))):
+            for row in sorted(
+                chosen, key=lambda row: (bin_order(row["bin"]), subject.rank(row["candidate"]))
+            ):
                 bins.setdefault(row["bin"], []).append(
                     Dot(subject.rank(row["candidate"]), row["value"], row["low"], row["high"])
                 )

@@ -116,8 +116,15 @@ def interval(row: Row, form: str, low: str = "low", high: str = "high") -> Marku
 
 def counted(row: Row, *parts: str | Markup) -> Markup:
     """`1,203 of 1,480`: parts are columns that hold counts, or Markup."""
-    said = [part if isinstance(part, Markup) else quote(row, part, "count") for part in parts]
+    said = [
+        part if isinstance(part, Markup) else quote(row, part, _counting(part)) for part in parts
+    ]
     return Markup('<span class="count">{}</span>').format(Markup(" ").join(said))
+
+
+def _counting(column: str) -> str:
+    """Hours are no whole numbers."""
+    return "rate" if column.endswith("hours") else "count"
 
 
 def estimate(row: Row | None, form: str, column: str = "value") -> Markup:

@@ -78,6 +78,7 @@ class Missing:
     table: str
     what: str
     command: str
+    needs: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,16 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_NEEDS: Mapping[str, str] = {
+    "oracle": "where the file names a [[benchmark]]",
+    "compare": "where the file names two candidates or more",
+    "noise": "where the file names [noise]",
+    "continuous": "where the file names [continuous]",
+    "audit": "with [continuous], as a sheet to answer",
+    "splits": "where the file names splits",
+}
+
+
 def missing(subject: Subject, table: str) -> Missing:
     what, said = _COMMANDS[table]
-    return Missing(table, said, f"tidepick eval {what} {subject.file}")
+    return Missing(table, said, f"tidepick eval {what} {subject.file}", _NEEDS.get(what, ""))

@@ -85,6 +85,7 @@ def as_element(text: str, alt: str) -> Markup:
     assert box, "matplotlib writes a viewBox"
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(r"#[0-9a-f]{6}\b", lambda found: _VARIABLES.get(found[0], found[0]), body)
+    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), body)
     body = re.sub(r"\n\s*", "\n", body)
     title = Markup("<title>{}</title>").format(alt)
     return Markup(f'<svg {box[0]} role="img">{title}{body.rstrip()}')

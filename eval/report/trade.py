@@ -381,6 +381,8 @@ def plain_grid(caption: str | Markup, rows: Sequence[Row], folded: bool = False)
 
 def plain_cell(row: Row, column: str) -> str | Markup:
     value = row[column]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
         return "" if value is None else str(value)
     return quote(row, column, "count" if isinstance(value, int) else "probability")
