@@ -234,7 +234,7 @@ def test_every_quoted_number_is_that_of_its_table(page, tables):
 
 
 def test_no_number_of_recall_or_timing_stands_without_its_interval_and_count(page):
-    board = re.search(r"<caption>Labelled traces.*?</table>", page, re.S)[0]
+    board = re.search(r"<caption><span>Labelled traces.*?</table>", page, re.S)[0]
     rows = re.findall(r"<tr>(?!<th scope=\"col\").*?</tr>", board, re.S)
     assert len(rows) == 6
     for row in rows:
@@ -309,13 +309,13 @@ def test_the_broken_one_never_wins(page, tables):
     assert "false_picks_per_hour" in better["measure"].to_pylist()
 
     for caption in ("Labelled traces", "Continuous days"):
-        board = re.search(rf"<caption>{caption}.*?</table>", page, re.S)[0]
+        board = re.search(rf"<caption><span>{caption}.*?</table>", page, re.S)[0]
         rows = re.findall(r"<tr><th scope=\"row\"><code>broken</code>.*?</tr>", board, re.S)
         assert len(rows) == 2
         for row in rows:
             assert "chip better" not in row
             assert re.search(r"at recall <data[^>]*>0.0\d\d</data>", row)
-    board = re.search(r"<caption>Labelled traces.*?</table>", page, re.S)[0]
+    board = re.search(r"<caption><span>Labelled traces.*?</table>", page, re.S)[0]
     for row in re.findall(r"<tr><th scope=\"row\"><code>broken</code>.*?</tr>", board, re.S):
         assert row.endswith('<span class="chip worse">▼ worse</span></td></tr>')
         assert "fewer, but recall is worse" in row
