@@ -82,6 +82,12 @@ def read_table(path: str) -> pa.Table:
         raise Refusal(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
 
 
+def read_names(path: str) -> pa.Table:
+    """`read_table`, every column as text: names that look like numbers, or are all empty."""
+    table = read_table(path)
+    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
+
+
 def _ran(
     evaluation: Evaluation, console: Console, address: str | None
 ) -> tuple[list[pa.Table], dict[str, str]]:
