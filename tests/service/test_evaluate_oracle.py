@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def planted_npz(tmp_path_factory):
 
 
 @pytest.fixture
-def planted(planted_npz, tmp_path):
+def planted(planted_npz: Path, tmp_path: Path) -> Callable[..., Path]:
     """Writes an evaluation file of it, with further lines."""
     shutil.copy(planted_npz, tmp_path / "planted.npz")
 
@@ -161,7 +162,7 @@ def test_bins_strata_and_an_ensemble(planted, capsys):
     assert found["late", "oceanic", "P", "recall_t0.30"]["n"] == 30
     assert found["both", "all", "P", "recall_t0.30"]["value"] > 0.9
     table = kept(Path(facts["out"]), "traces")
-    assert table["p_prob"].type == pa.float64()
+    assert table is not None and table["p_prob"].type == pa.float64()
     made_of = facts["scores"]["all"]["composition"]
     assert {row["events"] for row in made_of if row["bin"] == "all"} == {30}
 
@@ -186,9 +187,12 @@ def test_a_run_that_was_killed_goes_on_where_it_was(planted, tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         per_trace(again, console)
     pieces: list[object] = []
-    monkeypatch.setattr(
-        Examiner, "examine", lambda self, task: (pieces.append(task.piece), examine(self, task))
-    )
+
+    def noted(self, task):
+        pieces.append(task.piece)
+        return examine(self, task)
+
+    monkeypatch.setattr(Examiner, "examine", noted)
     assert per_trace(again, console).table.equals(whole)
     assert len(pieces) == 9 - 4 and not set(pieces) & set(done)
     pieces.clear()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from seisbench.data import WaveformDataWriter
 
 from catalog.schema import Outcome
+from catalog.store import open_store
+from workers.archives.zarr import zarr_store
 from workers.engines import open_engine
 from workers.labelled import open_labelled
 from workers.labelled.columns import described
@@ -303,3 +306,28 @@ def test_the_fingerprint_follows_labels_and_samples(tmp_path):
         write_dataset(tmp_path / name, [(row, samples)])
         prints.add(open_labelled("seisbench", str(tmp_path / name)).fingerprint)
     assert len(prints) == 3
+
+
+@pytest.mark.parametrize("where", ["disk", "s3"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_csv_and_zarr_give_the_rows_of_seisbench(tmp_path, candidate, where, stacked, request):
+    event = noisy_event(2000, 2600, 6000)
+    write_dataset(tmp_path, [(metadata("one"), event), (metadata("two"), event[:, ::-1])])
+    wanted = examined(read_all(open_labelled("seisbench", str(tmp_path))), candidate)
+
+    root = str(tmp_path) if where == "disk" else request.getfixturevalue("s3").url("set")
+    store = open_store(root)
+    store.create("pnw.csv", (tmp_path / "metadata.csv").read_bytes())
+    attributes = {"components": "ZNE", "sampling_rate": 100}
+    group = zarr.open_group(zarr_store(store, "pnw.zarr"), mode="w", attributes=attributes)
+    if stacked:
+        group.create_array("data", data=np.stack([event, event[:, ::-1]]))
+    else:
+        group.create_array("one", data=event)
+    labelled = open_labelled("csv_zarr", f"{root}/pnw.csv")
+    one, two = examined(read_all(labelled), candidate)
+    assert one == wanted[0]
+    if stacked:
+        assert two == wanted[1]
+    else:
+        assert two["outcome"] == "bad_format" and "two" in two["detail"]
