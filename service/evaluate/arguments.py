@@ -17,6 +17,7 @@ An evaluation file:
   weights = "original.safetensors"
   splits = "splits"                    # optional: where `tidepick eval splits` keeps them
   thresholds = "fixed"                 # or equal_emitted: solved on tuning, once
+  muenchmeyer = true                   # optional: their three tasks beside
   label_errors = "errors.csv"          # optional: scores with these traces and without
   [[benchmark]]                        # labelled traces
   name = "ncedc"

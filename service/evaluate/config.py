@@ -24,6 +24,8 @@ class Benchmark(Table):
     name: str = Field(min_length=1)
     kind: Literal["seisbench", "npz", "csv_zarr", "table"]
     path: str = Field(min_length=1)
+    regional: bool = False
+    """Whether an onset is an outlier from 0.45 s on, as in Muenchmeyer's regional data sets."""
     strata: list[str] = Field(default=[])
     """Columns to stratify by beside distance, depth, magnitude and signal to noise."""
 
@@ -98,6 +100,8 @@ class Evaluation(Table):
     replicates: int = Field(2000, ge=2000)
     splits: str | None = None
     """Where `tidepick eval splits` keeps development, tuning and test."""
+    muenchmeyer: bool = False
+    """Whether the three tasks of Muenchmeyer et al. are judged beside, at three times the cost."""
     label_errors: str | None = None
     """A csv of `dataset`, `chunk`, `trace_name`: scores are given with these traces and without."""
     benchmark: list[Benchmark] = Field(default=[])

@@ -314,3 +314,33 @@ def test_a_table_made_elsewhere_is_judged_as_it_is(data, tmp_path, capsys):
 def test_what_is_wrong_is_named(planted, capsys, more, end, complaint):
     code, facts = said(capsys, "oracle", unsplit(planted(more, end)))
     assert code == 2 and complaint in facts["error"]
+
+
+def test_muenchmeyers_tasks_need_noise_and_a_development_split(tmp_path, capsys, planted_npz):
+    with np.load(planted_npz) as arrays:
+        held = dict(arrays)
+    noise = np.random.default_rng(9).normal(0, 1, (20, 6000, 3)).astype(np.float32)
+    held["data"] = np.concatenate([held["data"], noise])
+    for name, more in (("itp", -1), ("its", -1), ("distance_km", np.nan)):
+        held[name] = np.append(held[name], np.full(20, more))
+    for name in ("name", "event_id", "station", "regime"):
+        held[name] = np.append(held[name], [f"XX.N{k}" for k in range(20)])
+    held["trace_category"] = ["event"] * 60 + ["noise"] * 20
+    np.savez(tmp_path / "planted.npz", **held)
+    path = tmp_path / "evaluation.toml"
+    path.write_text(BUILTIN.format(more="muenchmeyer = true"))
+    _, facts = said(capsys, "oracle", unsplit(path))
+    assert "task 1 (detection) of planted" in facts["muenchmeyer"]["undefined"][0]
+    assert scores(facts)["late", "all", "P", "recall_t0.30"]["n"] == 60  # noise is in no recall
+
+    held["split"] = np.array([["dev", "test"][k // 2 % 2] for k in range(80)])
+    np.savez(tmp_path / "planted.npz", **held)
+    _, facts = said(capsys, "oracle", path)
+    assert facts["muenchmeyer"]["undefined"] == []
+    figures = {
+        row["metric"]: row["value"]
+        for row in facts["muenchmeyer"]["rows"]
+        if row["candidate"] == "late" and row["phase"] in (None, "P")
+    }
+    assert figures["mcc_detection"] > 0.8 and figures["mcc_phase_id_10s"] > 0.8
+    assert figures["mae_10s"] < 0.3

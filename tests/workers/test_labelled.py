@@ -22,10 +22,12 @@ from workers.labelled.traces import (
     BenchmarkError,
     Description,
     LabelledTrace,
+    Unreadable,
     snr_db,
 )
 from workers.oracle import examine
 from workers.span import Candidate
+from workers.tasks import task_windows
 from workers.weights import resolve
 
 RATE = 100
@@ -331,3 +333,41 @@ def test_csv_and_zarr_give_the_rows_of_seisbench(tmp_path, candidate, where, sta
         assert two == wanted[1]
     else:
         assert two["outcome"] == "bad_format" and "two" in two["detail"]
+
+
+def test_windows_of_the_tasks_hold_one_arrival_and_noise_is_what_is_said_to_be(candidate):
+    event = noisy_event(3000, 3300, 7000)
+    noise = np.random.default_rng(5).normal(0, 1, (3, 7000))
+    close = Description("close", arrivals=(("P", 3000.0), ("S", 3300.0)), split="test")
+    quiet = Description("quiet", noise=True, split="dev")
+    rows = task_windows(
+        [
+            LabelledTrace(close, 100.0, "ZNE", event),
+            LabelledTrace(quiet, 100.0, "ZNE", noise),
+            Unreadable(Description("torn", noise=True), Outcome.BAD_FORMAT, "torn"),
+            LabelledTrace(Description("no label"), 100.0, "ZNE", noise),
+            LabelledTrace(
+                Description("too close", arrivals=(("P", 3000.0), ("Pg", 3010.0), ("S", 3020.0))),
+                100.0,
+                "ZNE",
+                event,
+            ),
+        ],
+        [candidate],
+    )[candidate.name].to_pylist()
+    of = {(row["trace_name"], row["task"], row["phase"]): row for row in rows}
+    assert set(of) == {
+        ("close", "detection", None),
+        *(("close", task, phase) for task in ("phase_id", "onset") for phase in "PS"),
+        ("quiet", "detection", None),
+        ("torn", "detection", None),
+        ("too close", "detection", None),
+    }
+    assert of["close", "detection", None]["score"] > of["quiet", "detection", None]["score"]
+    assert [of[name, "detection", None]["positive"] for name in ("close", "quiet")] == [True, False]
+    torn = of["torn", "detection", None]
+    assert (torn["score"], torn["outcome"], torn["detail"]) == (None, "bad_format", "torn")
+    assert of["close", "phase_id", "P"]["score"] > 1 > of["close", "phase_id", "S"]["score"]
+    for phase in "PS":
+        assert abs(of["close", "onset", phase]["residual_s"]) < 0.3
+    assert of["close", "onset", "P"]["split"] == "test"

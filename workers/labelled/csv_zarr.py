@@ -1,9 +1,9 @@
 """A csv of traces beside a Zarr group of the same name: `pnw.csv` and `pnw.zarr`, on disk or S3.
 
 The csv has `trace_name` and arrivals, its columns named as SeisBench's (`trace_P_arrival_sample`)
-or short (`P_arrival_sample`). The group has an array [components, samples] for each trace, called by
-its name, or one array `data` [traces, components, samples] in the order of the csv. Sampling rate
-and components come from the csv (`trace_sampling_rate_hz` or `sampling_rate`;
+or short (`P_arrival_sample`). The group has an array [components, samples] for each trace, called
+by its name, or one array `data` [traces, components, samples] in the order of the csv. Sampling
+rate and components come from the csv (`trace_sampling_rate_hz` or `sampling_rate`;
 `trace_component_order` or `components`), else from the array's or the group's attributes.
 """
 
