@@ -423,6 +423,24 @@ EXAMINED_SCHEMA = pa.schema(
 """TRACE_SCHEMA as it is committed: what candidate and benchmark are called is added on reading, so
 that neither name is part of what was computed."""
 
+TASK_WINDOW_SCHEMA = pa.schema(
+    [
+        ("trace_name", pa.string()),
+        ("chunk", pa.string()),
+        ("event_id", pa.string()),
+        ("station", pa.string()),
+        ("split", pa.string()),  # the benchmark's own: train, dev, test; null where it has none
+        ("task", pa.string()),  # detection, phase_id, onset
+        ("phase", pa.string()),  # of the one pick; null for detection
+        ("positive", pa.bool_()),  # an event (detection), or P (phase_id)
+        ("score", pa.float64()),
+        ("residual_s", pa.float64()),  # of an onset
+        ("outcome", pa.string()),  # as in TRACE_SCHEMA
+        ("detail", pa.string()),
+    ]
+)
+"""One window of one candidate for the tasks of Muenchmeyer et al. (eval/muenchmeyer.py)."""
+
 
 def day_start_ns(day: date) -> int:
     return (day - EPOCH).days * DAY_NS

@@ -7,27 +7,43 @@ not at all, and whoever comes second finds it.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.schema import EXAMINED_SCHEMA, digest
+from catalog.schema import EXAMINED_SCHEMA, TASK_WINDOW_SCHEMA, digest
 from catalog.store import S3Options, Store, open_store
 from workers.engines import Engine, open_engine, use_threads
 from workers.labelled import open_labelled
-from workers.labelled.traces import Piece
+from workers.labelled.traces import LabelledTrace, Piece, Unreadable
 from workers.oracle import RULE, examine
 from workers.picker import StoredCandidate, load_candidate
 from workers.span import Candidate
+from workers.tasks import TASK_RULE, task_windows
 
 TOGETHER = 64
 """Traces in memory at a time: as many windows as an engine takes at once on a CPU."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the candidates. answer: traces, candidates -> a table each, of `schema`."""
+
+    rule: int
+    schema: pa.Schema
+    answer: Callable[[Sequence[LabelledTrace | Unreadable], Sequence[Candidate]], dict[str, Any]]
+
+
+QUESTIONS = {
+    "traces": Question(RULE, EXAMINED_SCHEMA, examine),
+    "tasks": Question(TASK_RULE, TASK_WINDOW_SCHEMA, task_windows),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +72,18 @@ class Examination:
 class Task:
     """One piece of a benchmark, for those candidates that have no table of it yet.
 
-    keys: candidate -> where its table goes.
+    question: of QUESTIONS. keys: candidate -> where its table goes.
     """
 
+    question: str
     source: str
     piece: Piece
     keys: Mapping[str, str]
 
 
-def folder(fingerprint: str, strata: Sequence[str], candidate: StoredCandidate) -> str:
+def folder(
+    question: str, fingerprint: str, strata: Sequence[str], candidate: StoredCandidate
+) -> str:
     """Where the tables of one benchmark and one candidate lie: named by what determines them."""
     what = {
         "benchmark": fingerprint,
@@ -72,10 +91,10 @@ def folder(fingerprint: str, strata: Sequence[str], candidate: StoredCandidate) 
         "weights": candidate.weights_sha256,
         "engine": candidate.settings["engine"],
         "preparation": candidate.settings["preparation"],
-        "rule": RULE,
-        "columns": EXAMINED_SCHEMA.names,
+        "rule": QUESTIONS[question].rule,
+        "columns": QUESTIONS[question].schema.names,
     }
-    return f"traces/{digest(what)}"
+    return f"{question}/{digest(what)}"
 
 
 def key_of(folder: str, piece: Piece) -> str:
@@ -102,14 +121,14 @@ class Examiner:
 
     def examine(self, task: Task) -> int:
         """Returns the traces of the piece, once all its tables are there."""
-        labelled = self._labelled[task.source]
+        labelled, question = self._labelled[task.source], QUESTIONS[task.question]
         candidates = [self._ready[name] for name in task.keys]
         parts: dict[str, list[pa.Table]] = {name: [] for name in task.keys}
         for few in _few(labelled.read(task.piece), TOGETHER):
-            for name, table in examine(few, candidates).items():
+            for name, table in question.answer(few, candidates).items():
                 parts[name].append(table)
         for name, key in task.keys.items():
-            put(self._store, key, pa.concat_tables([EXAMINED_SCHEMA.empty_table(), *parts[name]]))
+            put(self._store, key, pa.concat_tables([question.schema.empty_table(), *parts[name]]))
         return task.piece.stop - task.piece.start
 
 

@@ -93,9 +93,7 @@ def _labelled_window(trace: LabelledTrace, candidate: Candidate) -> _Cut:
     if not labels:
         where = ", ".join(f"{phase} at sample {sample:g}" for phase, sample in given.items())
         raise NotRun(Outcome.BAD_FORMAT, f"labels outside its {size} samples: {where}")
-    by = labels.get("P", labels.get("S"))
-    assert by is not None
-    window = window_at(gridded(trace, candidate), round(by) - BEFORE)
+    window = window_at(gridded(trace, candidate), around(labels))
     inside = {
         phase: sample - window.start
         for phase, sample in labels.items()
@@ -104,6 +102,11 @@ def _labelled_window(trace: LabelledTrace, candidate: Candidate) -> _Cut:
     if not inside:
         raise NotRun(Outcome.TOO_SHORT, "its label stands where the resampled trace has ended")
     return _Cut(window, inside)
+
+
+def around(labels: Mapping[str, float]) -> int:
+    """Where the window of a trace begins, by its label of P, or of S where P has none."""
+    return round(labels.get("P", labels.get("S", 0.0))) - BEFORE
 
 
 def _said(cut: _Cut, curves: FloatArray) -> dict[str, Any]:

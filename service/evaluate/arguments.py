@@ -15,10 +15,17 @@ An evaluation file:
   [[candidate]]                        # as in a campaign
   name = "original"
   weights = "original.safetensors"
+  splits = "splits"                    # optional: where `tidepick eval splits` keeps them
+  thresholds = "fixed"                 # or equal_emitted: solved on tuning, once
+  muenchmeyer = true                   # optional: their three tasks beside
+  label_errors = "errors.csv"          # optional: scores with these traces and without
   [[benchmark]]                        # labelled traces
   name = "ncedc"
   kind = "npz"                         # seisbench (a folder), npz, csv_zarr, table
   path = "ncedc_labelled.npz"
+  [[manifest]]                         # optional: what a candidate was trained on
+  candidate = "original"
+  path = "trained_on.csv"              # dataset, chunk, trace_name; or sha256
   [noise]
   catalog = "catalog"                  # picked by the same candidates
   windows = "noise.parquet"            # or events and stations, to build them from
@@ -53,6 +60,10 @@ def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
         ("noise", "False picks per station-hour on verified noise, and the threshold for a rate."),
         ("continuous", "Picks of continuous days against analysts' arrivals."),
         ("compare", "Which candidate is better, by how much and how surely: paired."),
+        (
+            "splits",
+            "Development, tuning and sealed test by event; who was trained on what.",
+        ),
         ("report", "All of it that the file names, in one html page."),
     ):
         what(name, summary).add_argument("evaluation", type=Path)

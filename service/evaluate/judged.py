@@ -14,7 +14,7 @@ from eval.leakage import clean_only, without_label_errors
 from eval.traces import KEY, few
 from service.evaluate.config import Evaluation
 from service.evaluate.tables import kept
-from service.evaluate.traces import read_table
+from service.evaluate.traces import read_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,10 @@ def selections(evaluation: Evaluation, traces: pa.Table) -> Iterator[Selection]:
     """
     yield Selection("", "all traces", traces)
     if evaluation.label_errors is not None:
-        errors = read_table(evaluation.label_errors)
+        errors = read_names(evaluation.label_errors)
         for name in KEY:
             if name not in errors.column_names:
                 raise Refusal(f"label_errors {evaluation.label_errors}: no column {name!r}")
-        errors = errors.cast(pa.schema([(name, pa.string()) for name in errors.column_names]))
         left, strange = without_label_errors(traces, errors)
         about = f"without {errors.num_rows} traces whose labels are wrong"
         if strange:

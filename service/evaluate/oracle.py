@@ -1,7 +1,7 @@
 """`tidepick eval oracle`: candidates over labelled traces; recall and timing side by side.
 
-Tables: `traces`, `oracle` and `composition`, and where the evaluation names label errors or
-manifests `oracle_without_label_errors` and `oracle_clean`.
+Tables: `traces`, `oracle` and `composition`, where the evaluation names label errors or manifests
+`oracle_without_label_errors` and `oracle_clean`, and `muenchmeyer` where it asks for those tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from eval.oracle import STRATA, composition, score
 from eval.thresholds import Frozen
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.judged import selections
-from service.evaluate.oracle_screen import composition_table, oracle_tables
+from service.evaluate.muenchmeyer import tasks
+from service.evaluate.oracle_screen import composition_table, oracle_tables, tasks_table
 from service.evaluate.sealed import Looked, looked_at
 from service.evaluate.tables import keep
 from service.evaluate.thresholds import thresholds_of
@@ -33,16 +34,28 @@ def eval_oracle(options: argparse.Namespace, out: Console) -> int:
     console = Console(stderr=True) if options.json else out
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # Ray writes there
         traces = per_trace(evaluation, console, options.address)
+        beside = tasks(evaluation, console, options.address) if evaluation.muenchmeyer else None
     looked = looked_at(evaluation, traces.table, options.open_test)
     try:
         facts = _judge(evaluation, traces, looked, None if options.json else out)
     except ValueError as error:
         raise Refusal(str(error)) from error
+    if beside is not None:
+        facts["muenchmeyer"] = {
+            "rows": beside.table.to_pylist(),
+            "undefined": beside.undefined,
+            "windows_not_run": beside.not_run,
+        }
+        if not options.json:
+            out.print(tasks_table(beside.table))
+            for why in beside.undefined:
+                out.print(f"undefined: {why}")
     if options.json:
         print(json.dumps(facts, indent=1, allow_nan=False))
-    for piece, why in traces.unfinished.items():
+    unfinished = dict(traces.unfinished) | dict(beside.unfinished if beside else {})
+    for piece, why in unfinished.items():
         print(f"tidepick: {piece}: {why}; run the same command again", file=sys.stderr)
-    return 1 if traces.unfinished else 0
+    return 1 if unfinished else 0
 
 
 def _judge(

@@ -58,6 +58,27 @@ def composition_table(composition: pa.Table) -> Table:
     return table
 
 
+def tasks_table(found: pa.Table) -> Table:
+    """Muenchmeyer's tasks, a row a figure: TASK_SCHEMA."""
+    table = _new("Tasks of Muenchmeyer et al. (2022)", "")
+    for heading in ("dataset", "metric"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("value", f"{CONFIDENCE:.0%}", "n", "threshold"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in found.to_pylist():
+        ends = [f"{end:.3f}" for end in (row["low"], row["high"]) if end is not None]
+        table.add_row(
+            row["candidate"],
+            row["dataset"],
+            " ".join(part for part in (row["phase"], row["metric"]) if part),
+            UNDEFINED if row["value"] is None else f"{row['value']:.3f}",
+            "-".join(ends),
+            f"{row['n']:,}",
+            "" if row["threshold"] is None else f"{row['threshold']:.3g}",
+        )
+    return table
+
+
 def _bins(rows: Sequence[Row], stratum: str) -> int:
     return len({row["bin"] for row in rows if row["stratum"] == stratum})
 

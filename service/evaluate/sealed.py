@@ -46,6 +46,12 @@ def looked_at(evaluation: Evaluation, table: pa.Table, why: str | None) -> Looke
             raise Refusal(f"--open-test: {error}") from error
     kept = among(table, members)
     split = " and ".join(OPEN) if why is None else "test"
+    if kept.num_rows == 0:
+        raise Refusal(
+            f"splits {evaluation.splits}: none of the {table.num_rows} rows is of that split; a "
+            "trace without event or origin is in none, and new traces need `tidepick eval splits` "
+            "with another place"
+        )
     left_out = table.num_rows - kept.num_rows
     return Looked(kept, left_out, split, splits.openings(store).num_rows)
 

@@ -42,9 +42,7 @@ def thresholds_of(evaluation: Evaluation, traces: pa.Table) -> tuple[Thresholds,
 
 
 def _rule(evaluation: Evaluation) -> str:
-    if evaluation.thresholds == "equal_emitted":
-        return f"as many found as {evaluation.against} at {evaluation.threshold:g}"
-    return "best F1 against noise traces"
+    return f"as many found as {evaluation.against} at {evaluation.threshold:g}"
 
 
 def _solved(evaluation: Evaluation, traces: pa.Table) -> Frozen:

@@ -20,7 +20,7 @@ from service.campaign import Compute
 from service.evaluate.config import Benchmark, Evaluation, Judged
 from service.evaluate.pool import examined
 from service.prepare import candidate_weights
-from workers.examiner import Examination, Source, Task, folder, key_of
+from workers.examiner import QUESTIONS, Examination, Source, Task, folder, key_of
 from workers.labelled import open_labelled
 from workers.labelled.traces import Labelled, Piece
 from workers.oracle import facts
@@ -47,7 +47,7 @@ def per_trace(evaluation: Evaluation, console: Console, address: str | None = No
     Raises BenchmarkError, WeightsError, StoreError.
     """
     made = [table_of(each) for each in evaluation.benchmark if each.kind == "table"]
-    ran, unfinished = _ran(evaluation, console, address)
+    ran, unfinished = answers("traces", evaluation, console, address)
     tables = [_with_strata(each, evaluation) for each in (*made, *ran)]
     if not tables:
         raise Refusal("benchmark: none is named; add a [[benchmark]] with name, kind and path")
@@ -82,9 +82,17 @@ def read_table(path: str) -> pa.Table:
         raise Refusal(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _ran(
-    evaluation: Evaluation, console: Console, address: str | None
+def read_names(path: str) -> pa.Table:
+    """`read_table`, every column as text: names that look like numbers, or are all empty."""
+    table = read_table(path)
+    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
+
+
+def answers(
+    question: str, evaluation: Evaluation, console: Console, address: str | None
 ) -> tuple[list[pa.Table], dict[str, str]]:
+    """What every candidate says of every benchmark, with `weight` and `dataset`; and the pieces
+    that nobody could finish, with the reason. question: of workers.examiner.QUESTIONS."""
     sources = [
         Source(each.name, each.kind, each.path, tuple(each.strata))
         for each in evaluation.benchmark
@@ -106,19 +114,21 @@ def _ran(
         max(1, int(compute.cpus_per_worker)),
     )
     tasks = [
-        task for source in sources for task in _due(store, source, labelled[source.name], stored)
+        task
+        for source in sources
+        for task in _due(question, store, source, labelled[source.name], stored)
     ]
     failed: dict[str, dict[Piece, str]] = {source.name: {} for source in sources}
     over = examined(examination, tasks, compute, address) if tasks else iter(())
     for task, why in track(over, "examining", total=len(tasks), console=console, disable=not tasks):
         if why:
             failed[task.source][task.piece] = why
-    tables = [
-        _named(_collected(store, source, labelled[source.name], each, failed[source.name]),
-               each.name, source.name)
-        for source in sources
-        for each in stored
-    ]  # fmt: skip
+    tables = []
+    for source in sources:
+        its = labelled[source.name], failed[source.name]
+        for each in stored:
+            said = _collected(question, store, source, each, *its)
+            tables.append(_named(said, each.name, source.name))
     unfinished = {
         f"{source} {piece.chunk} {piece.start}-{piece.stop}".replace("  ", " "): why
         for source, pieces in failed.items()
@@ -144,34 +154,39 @@ def _stored(store: Store, config: Judged, compute: Compute) -> StoredCandidate:
 
 
 def _due(
-    store: Store, source: Source, labelled: Labelled, stored: Sequence[StoredCandidate]
+    question: str,
+    store: Store,
+    source: Source,
+    labelled: Labelled,
+    stored: Sequence[StoredCandidate],
 ) -> Iterator[Task]:
     """The pieces that some candidate has no table of."""
-    folders = {c.name: folder(labelled.fingerprint, source.strata, c) for c in stored}
+    folders = {c.name: folder(question, labelled.fingerprint, source.strata, c) for c in stored}
     there = {found.key for each in folders.values() for found in store.list(f"{each}/")}
     for piece in labelled.pieces(PIECE):
         keys = {name: key_of(each, piece) for name, each in folders.items()}
         lacking = {name: key for name, key in keys.items() if key not in there}
         if lacking:
-            yield Task(source.name, piece, lacking)
+            yield Task(question, source.name, piece, lacking)
 
 
 def _collected(
+    question: str,
     store: Store,
     source: Source,
-    labelled: Labelled,
     candidate: StoredCandidate,
+    labelled: Labelled,
     failed: Mapping[Piece, str],
 ) -> pa.Table:
-    under = folder(labelled.fingerprint, source.strata, candidate)
+    under = folder(question, labelled.fingerprint, source.strata, candidate)
     there = {found.key for found in store.list(f"{under}/")}
     pieces = list(labelled.pieces(PIECE))
     keys = [key for piece in pieces if (key := key_of(under, piece)) in there]
     tables = [pq.read_table(pa.BufferReader(body)) for body in fetch_all(store, keys)]
     for piece in pieces:
-        if key_of(under, piece) not in there:
+        if key_of(under, piece) not in there and question == "traces":
             tables.append(_lost(labelled, piece, failed[piece]))
-    return pa.concat_tables([EXAMINED_SCHEMA.empty_table(), *tables])
+    return pa.concat_tables([QUESTIONS[question].schema.empty_table(), *tables])
 
 
 def _lost(labelled: Labelled, piece: Piece, why: str) -> pa.Table:
@@ -183,7 +198,7 @@ def _lost(labelled: Labelled, piece: Piece, why: str) -> pa.Table:
 def _named(examined: pa.Table, weight: str, dataset: str) -> pa.Table:
     for name, value in (("dataset", dataset), ("weight", weight)):
         examined = examined.append_column(name, pa.repeat(value, examined.num_rows))
-    first = list(TRACE_SCHEMA.names)
+    first = [name for name in TRACE_SCHEMA.names if name in examined.column_names]
     return examined.select(first + [n for n in examined.column_names if n not in first])
 
 

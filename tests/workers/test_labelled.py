@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from seisbench.data import WaveformDataWriter
 
 from catalog.schema import Outcome
+from catalog.store import open_store
+from workers.archives.zarr import zarr_store
 from workers.engines import open_engine
 from workers.labelled import open_labelled
 from workers.labelled.columns import described
@@ -19,10 +22,12 @@ from workers.labelled.traces import (
     BenchmarkError,
     Description,
     LabelledTrace,
+    Unreadable,
     snr_db,
 )
 from workers.oracle import examine
 from workers.span import Candidate
+from workers.tasks import task_windows
 from workers.weights import resolve
 
 RATE = 100
@@ -303,3 +308,66 @@ def test_the_fingerprint_follows_labels_and_samples(tmp_path):
         write_dataset(tmp_path / name, [(row, samples)])
         prints.add(open_labelled("seisbench", str(tmp_path / name)).fingerprint)
     assert len(prints) == 3
+
+
+@pytest.mark.parametrize("where", ["disk", "s3"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_csv_and_zarr_give_the_rows_of_seisbench(tmp_path, candidate, where, stacked, request):
+    event = noisy_event(2000, 2600, 6000)
+    write_dataset(tmp_path, [(metadata("one"), event), (metadata("two"), event[:, ::-1])])
+    wanted = examined(read_all(open_labelled("seisbench", str(tmp_path))), candidate)
+
+    root = str(tmp_path) if where == "disk" else request.getfixturevalue("s3").url("set")
+    store = open_store(root)
+    store.create("pnw.csv", (tmp_path / "metadata.csv").read_bytes())
+    attributes = {"components": "ZNE", "sampling_rate": 100}
+    group = zarr.open_group(zarr_store(store, "pnw.zarr"), mode="w", attributes=attributes)
+    if stacked:
+        group.create_array("data", data=np.stack([event, event[:, ::-1]]))
+    else:
+        group.create_array("one", data=event)
+    labelled = open_labelled("csv_zarr", f"{root}/pnw.csv")
+    one, two = examined(read_all(labelled), candidate)
+    assert one == wanted[0]
+    if stacked:
+        assert two == wanted[1]
+    else:
+        assert two["outcome"] == "bad_format" and "two" in two["detail"]
+
+
+def test_windows_of_the_tasks_hold_one_arrival_and_noise_is_what_is_said_to_be(candidate):
+    event = noisy_event(3000, 3300, 7000)
+    noise = np.random.default_rng(5).normal(0, 1, (3, 7000))
+    close = Description("close", arrivals=(("P", 3000.0), ("S", 3300.0)), split="test")
+    quiet = Description("quiet", noise=True, split="dev")
+    rows = task_windows(
+        [
+            LabelledTrace(close, 100.0, "ZNE", event),
+            LabelledTrace(quiet, 100.0, "ZNE", noise),
+            Unreadable(Description("torn", noise=True), Outcome.BAD_FORMAT, "torn"),
+            LabelledTrace(Description("no label"), 100.0, "ZNE", noise),
+            LabelledTrace(
+                Description("too close", arrivals=(("P", 3000.0), ("Pg", 3010.0), ("S", 3020.0))),
+                100.0,
+                "ZNE",
+                event,
+            ),
+        ],
+        [candidate],
+    )[candidate.name].to_pylist()
+    of = {(row["trace_name"], row["task"], row["phase"]): row for row in rows}
+    assert set(of) == {
+        ("close", "detection", None),
+        *(("close", task, phase) for task in ("phase_id", "onset") for phase in "PS"),
+        ("quiet", "detection", None),
+        ("torn", "detection", None),
+        ("too close", "detection", None),
+    }
+    assert of["close", "detection", None]["score"] > of["quiet", "detection", None]["score"]
+    assert [of[name, "detection", None]["positive"] for name in ("close", "quiet")] == [True, False]
+    torn = of["torn", "detection", None]
+    assert (torn["score"], torn["outcome"], torn["detail"]) == (None, "bad_format", "torn")
+    assert of["close", "phase_id", "P"]["score"] > 1 > of["close", "phase_id", "S"]["score"]
+    for phase in "PS":
+        assert abs(of["close", "onset", phase]["residual_s"]) < 0.3
+    assert of["close", "onset", "P"]["split"] == "test"

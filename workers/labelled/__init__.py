@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from workers.labelled.csv_zarr import CsvZarr
 from workers.labelled.npz import Npz
 from workers.labelled.seisbench import SeisBenchFolder
 from workers.labelled.traces import Labelled
@@ -11,6 +12,7 @@ from workers.labelled.traces import Labelled
 READERS: Mapping[str, Callable[[str, Sequence[str]], Labelled]] = {
     "seisbench": SeisBenchFolder,
     "npz": Npz,
+    "csv_zarr": CsvZarr,
 }
 
 
