@@ -360,6 +360,43 @@ A table may have further columns to stratify by. Probabilities and residuals are
 float32 is below 0.7, and a threshold of 0.7 would miss it.
 """
 
+SNIPPET_SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),  # miss, or extra
+        ("candidate", pa.string()),  # whose miss or extra it is
+        ("phase", pa.string()),
+        ("trace", pa.string()),  # NET.STA.LOC.BAND
+        ("start", pa.timestamp("ns", tz="UTC")),  # of the first sample
+        ("sampling_rate", pa.float64()),
+        ("waveform", pa.list_(pa.float32())),  # Z, N, E one after another; NaN without data
+        (
+            "curves",  # probabilities at the samples
+            pa.list_(
+                pa.struct(
+                    [
+                        ("candidate", pa.string()),
+                        ("phase", pa.string()),
+                        ("probability", pa.list_(pa.float32())),
+                    ]
+                )
+            ),
+        ),
+        (
+            "marks",  # picks; arrivals where the candidate is null
+            pa.list_(
+                pa.struct(
+                    [
+                        ("candidate", pa.string()),
+                        ("phase", pa.string()),
+                        ("time", pa.timestamp("ns", tz="UTC")),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+"""Windows that a reader of an evaluation should see: what was missed, what nothing explains."""
+
 
 SHIFT_SCHEMA = pa.schema(
     [
@@ -375,6 +412,34 @@ SHIFT_SCHEMA = pa.schema(
     ]
 )
 """One arrival picked under one set of windows (workers/shift.py)."""
+
+EXAMINED_SCHEMA = pa.schema(
+    [
+        *(field for field in TRACE_SCHEMA if field.name not in ("weight", "dataset")),
+        ("n_components", pa.int64()),  # components that vary in the window; null where none was cut
+        ("strata", pa.map_(pa.string(), pa.string())),  # further columns of the benchmark
+    ]
+)
+"""TRACE_SCHEMA as it is committed: what candidate and benchmark are called is added on reading, so
+that neither name is part of what was computed."""
+
+TASK_WINDOW_SCHEMA = pa.schema(
+    [
+        ("trace_name", pa.string()),
+        ("chunk", pa.string()),
+        ("event_id", pa.string()),
+        ("station", pa.string()),
+        ("split", pa.string()),  # the benchmark's own: train, dev, test; null where it has none
+        ("task", pa.string()),  # detection, phase_id, onset
+        ("phase", pa.string()),  # of the one pick; null for detection
+        ("positive", pa.bool_()),  # an event (detection), or P (phase_id)
+        ("score", pa.float64()),
+        ("residual_s", pa.float64()),  # of an onset
+        ("outcome", pa.string()),  # as in TRACE_SCHEMA
+        ("detail", pa.string()),
+    ]
+)
+"""One window of one candidate for the tasks of Muenchmeyer et al. (eval/muenchmeyer.py)."""
 
 
 def day_start_ns(day: date) -> int:

@@ -22,13 +22,16 @@ from eval.report.figure import Mark, WindowView, draw_windows
 from eval.report.score_figure import draw_scores
 from eval.report.terminal import scores_table
 from service.campaign import load_campaign
+from service.evaluate.command import WHATS
+from service.evaluate.config import load_evaluation
+from service.evaluate.report import make_tables, write_page
 from service.prepare import Prepared, prepare
 from service.run import run
 from service.terminal import rows_table
 from workers.archives import open_archive
 from workers.picker import Picker
 from workers.snippets import snippet
-from workers.synthetic import demo_archive
+from workers.synthetic import demo_archive, quiet_windows
 
 MARKER = "made-by-tidepick-demo"
 WINDOW_S = 45
@@ -58,6 +61,28 @@ weights = "builtin:synthetic_early"
 workers = 2
 """
 
+EVALUATION = """\
+name = "demo"
+out = "evaluation"
+
+[[candidate]]
+name = "synthetic"
+weights = "builtin:synthetic"
+
+[[candidate]]
+name = "synthetic_early"
+weights = "builtin:synthetic_early"
+
+[noise]
+catalog = "catalog"
+windows = "noise.parquet"
+
+[continuous]
+catalog = "catalog"
+arrivals = ["truth.parquet"]
+complete = true
+"""
+
 QUERY = """\
 SELECT candidate, station, phase, count(*) AS picks, round(avg(probability), 3) AS probability
 FROM picks_default() GROUP BY ALL ORDER BY ALL"""
@@ -68,7 +93,7 @@ SELECT candidate, station, outcome, picks, round(seconds / 3600, 2) AS hours, n_
 
 
 def demo(folder: Path, seed: int, as_json: bool) -> int:
-    """Make, pick, query, score, draw; everything lands in `folder`. Returns the exit code."""
+    """Make, pick, query, score, draw, report; all of it in `folder`. Returns the exit code."""
     _fresh(folder)
     say = Console(stderr=as_json)
     say.print(f"[bold]1[/] writing three synthetic station-days to {folder}/archive")
@@ -99,9 +124,24 @@ def demo(folder: Path, seed: int, as_json: bool) -> int:
     draw_scores(folder / "scores.png", scores, pairs)
     draw_windows(folder / "picks.png", _windows(prepared, catalog, picks, truth))
     say.print(f"[bold]6[/] figures: {folder}/picks.png, {folder}/scores.png")
+    page = _evaluated(folder, truth, say)
     if as_json:
-        print(json.dumps({"folder": str(folder), "scores": scores.to_pylist()}, indent=1))
+        found = {"folder": str(folder), "scores": scores.to_pylist(), "report": str(page)}
+        print(json.dumps(found, indent=1))
     return 0
+
+
+def _evaluated(folder: Path, truth: pa.Table, say: Console) -> Path:
+    """The evaluation's report; what the tables say in the terminal stands there too."""
+    path = folder / "evaluation.toml"
+    path.write_text(EVALUATION)
+    pq.write_table(quiet_windows(truth), folder / "noise.parquet")
+    say.print(f"[bold]7[/] all of it with intervals: tidepick eval report {path}")
+    evaluation = load_evaluation(path)
+    make_tables(evaluation, path, Console(quiet=True), WHATS)
+    page = write_page(evaluation, path)
+    say.print(f"   open {page}")
+    return page
 
 
 def _fresh(folder: Path) -> None:

@@ -22,13 +22,13 @@ def provenance(prepared: Prepared, machine: Mapping[str, Any], file: str) -> dic
             for c in prepared.assignment.candidates
         },
         "engine": prepared.campaign.compute.resolved_engine,
-        "versions": {"python": platform.python_version()} | {v: _version(v) for v in VERSIONED},
+        "versions": {"python": platform.python_version()} | {v: version(v) for v in VERSIONED},
         "machine": dict(machine),
         "station_days": prepared.plan.station_days,
     }
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -1,15 +1,19 @@
-"""The Ray adapter: a Picker as an actor with resources. The only import of Ray among the workers.
+"""The Ray adapter: a Picker, or an Examiner, as an actor with resources. The only import of Ray
+among the workers.
 
-Shards travel to actors, never waveforms; reports come back, never picks.
+Shards and pieces travel to actors, never waveforms; reports come back, never picks.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from workers.picker import Assignment, Picker, Report, Work
+
+if TYPE_CHECKING:
+    from workers.examiner import Examination, Task
 
 RESTARTS = -1
 """Actors come back for as long as the cluster has room: spot nodes may go at any time."""
@@ -30,15 +34,39 @@ class _PickActor:
         return self._picker.pick(work)
 
 
+class _ExamineActor:
+    def __init__(self, examination: Examination) -> None:
+        from workers.examiner import Examiner  # with pandas, which picking does not need
+
+        self._examiner = Examiner(examination)
+
+    def ready(self) -> bool:
+        """Answers once the networks are loaded and the benchmarks are open."""
+        return True
+
+    def examine(self, task: Task) -> int:
+        return self._examiner.examine(task)
+
+
 PickActor: Any = ray.remote(_PickActor)
+ExamineActor: Any = ray.remote(_ExamineActor)
 
 
 def start_actor(assignment: Assignment, cpus: float, gpus: float) -> Any:
-    """An actor holding `cpus` and `gpus` (which may be a fraction) of one node."""
-    return PickActor.options(
+    """An actor that picks, holding `cpus` and `gpus` (which may be a fraction) of one node."""
+    return _started(PickActor, assignment, cpus, gpus)
+
+
+def start_examiner(examination: Examination, cpus: float, gpus: float) -> Any:
+    """An actor that runs candidates over labelled traces."""
+    return _started(ExamineActor, examination, cpus, gpus)
+
+
+def _started(actor: Any, told: Assignment | Examination, cpus: float, gpus: float) -> Any:
+    return actor.options(
         num_cpus=cpus,
         num_gpus=gpus,
         max_restarts=RESTARTS,
         max_task_retries=TASK_RETRIES,
         max_concurrency=1,
-    ).remote(assignment)
+    ).remote(told)

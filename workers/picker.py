@@ -103,7 +103,12 @@ class Picker:
             self._archive.index = assignment.file_index
         self._engines: dict[str, Engine] = {}
         self._stored = {candidate.name: candidate for candidate in assignment.candidates}
-        self._ready = {candidate.name: self._load(candidate) for candidate in assignment.candidates}
+        self._ready = {
+            candidate.name: load_candidate(
+                self._store, candidate, self._engine(candidate.settings["engine"])
+            )
+            for candidate in assignment.candidates
+        }
 
     def candidate(self, name: str) -> Candidate:
         """A candidate of the assignment, loaded."""
@@ -158,29 +163,30 @@ class Picker:
         )
         return commit(self._store, record)
 
-    def _load(self, candidate: StoredCandidate) -> Candidate:
-        members = [self._weights(stored, candidate.name) for stored in candidate.members]
-        before, after = candidate.settings["blinding"]
-        return Candidate.of(
-            candidate.name,
-            members,
-            self._engine(candidate.settings["engine"]),
-            candidate.settings["floors"],
-            candidate.settings["stacking"],
-            (before, after),
-            candidate.settings["quality"],
-        )
-
-    def _weights(self, stored: StoredWeights, name: str) -> Weights:
-        body, _ = self._store.fetch(stored.model)
-        metadata, _ = self._store.fetch(stored.metadata)
-        return from_bytes(body, json.loads(metadata), name)
-
     def _engine(self, name: str) -> Engine:
         """One engine for all candidates that name it: they share windows."""
         if name not in self._engines:
             self._engines[name] = open_engine(name, self._assignment.device)
         return self._engines[name]
+
+
+def load_candidate(store: Store, candidate: StoredCandidate, engine: Engine) -> Candidate:
+    """A candidate whose weights lie in a store, its networks loaded by the engine."""
+    members = []
+    for stored in candidate.members:
+        body, _ = store.fetch(stored.model)
+        metadata, _ = store.fetch(stored.metadata)
+        members.append(from_bytes(body, json.loads(metadata), candidate.name))
+    before, after = candidate.settings["blinding"]
+    return Candidate.of(
+        candidate.name,
+        members,
+        engine,
+        candidate.settings["floors"],
+        candidate.settings["stacking"],
+        (before, after),
+        candidate.settings["quality"],
+    )
 
 
 def quarantine(store: Store, assignment: Assignment, work: Work, reason: str) -> None:

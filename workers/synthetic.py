@@ -14,11 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pymseed import DataEncoding, MS3TraceList
 from scipy.signal import butter, sosfilt, sosfiltfilt
 
-from catalog.schema import ARRIVAL_SCHEMA, COMPONENTS, DAY_NS, TraceId, day_of, day_start_ns
+from catalog.schema import (
+    ARRIVAL_SCHEMA,
+    COMPONENTS,
+    DAY_NS,
+    NOISE_SCHEMA,
+    TraceId,
+    day_of,
+    day_start_ns,
+)
 
 RATE = 100
 """Hz, of everything made here."""
@@ -336,6 +345,10 @@ def _source_id(trace: TraceId, component: str) -> str:
     return f"FDSN:{place}_{'_'.join(trace.band)}_{component}"
 
 
+DEMO_GAP = (4800.0, 5520.0)
+"""Seconds after the start, of XX.ONE."""
+
+
 def demo_archive(root: Path, seed: int = 0) -> pa.Table:
     """Three stations of network XX, 2024-03-01 00:00 to 04:00 UTC, as SDS; returns the truth.
 
@@ -346,7 +359,7 @@ def demo_archive(root: Path, seed: int = 0) -> pa.Table:
     start = day_start_ns(date(2024, 3, 1))
     rng = np.random.default_rng(seed)
     recordings = network_days(
-        (one, two, three), start, 4 * 3600.0, 30.0, rng, gaps={one: [(4800.0, 5520.0)]}
+        (one, two, three), start, 4 * 3600.0, 30.0, rng, gaps={one: [DEMO_GAP]}
     )
     recordings[1].data[COMPONENTS.index("E")] = 7
     write_sds(root, recordings)
@@ -354,3 +367,28 @@ def demo_archive(root: Path, seed: int = 0) -> pa.Table:
     whole = cut.read_bytes()
     cut.write_bytes(whole[: len(whole) // 512 * 3 // 4 * 512 + 200])
     return pa.concat_tables(recording.arrivals for recording in recordings)
+
+
+def quiet_windows(truth: pa.Table, before_s: float = 10.0, after_s: float = 60.0) -> pa.Table:
+    """Noise of the demo's archive (NOISE_SCHEMA): between what was planted on a station, from
+    `after_s` behind one arrival to `before_s` ahead of the next. What holds the gap is left out."""
+    first, last = (day_start_ns(date(2024, 3, 1)) + int(end * 1e9) for end in DEMO_GAP)
+    rows = []
+    stations = sorted(set(truth["station"].to_pylist()))
+    for station in stations:
+        own = truth.filter(pc.field("station") == station)
+        times = np.sort(own["time"].cast(pa.int64()).to_numpy())
+        starts, ends = times[:-1] + int(after_s * 1e9), times[1:] - int(before_s * 1e9)
+        rows += [
+            {
+                "network": own["network"][0].as_py(),
+                "station": station,
+                "location": own["location"][0].as_py(),
+                "band": "HH",
+                "start": int(start),
+                "end": int(end),
+            }
+            for start, end in zip(starts, ends, strict=True)
+            if end > start and not (station == "ONE" and start < last and end > first)
+        ]
+    return pa.Table.from_pylist(rows, NOISE_SCHEMA)

@@ -35,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "legend.frameon": False,
+    "text.parse_math": False,  # a candidate's name may hold a dollar
 }
 
 
@@ -99,18 +100,24 @@ def draw_windows(path: str | Path, windows: Sequence[WindowView]) -> None:
     Every component is scaled by itself. Dashed lines are arrivals, marked lines are picks.
     The format follows the path's ending (png, pdf, svg). The picture is 1600 pixels wide.
     """
+    with matplotlib.rc_context(STYLE):
+        windows_figure(windows).savefig(path, dpi=DPI)
+
+
+def windows_figure(windows: Sequence[WindowView], width_in: float = WIDTH_IN) -> Figure:
+    """The figure of `draw_windows`, in the style that is in force."""
     if not windows:
         raise ValueError("windows: there is none to draw")
     heights = [0.75 + 0.62 * len(COMPONENTS) + 0.85 * len(view.curves) for view in windows]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, 0.35 + sum(heights)), layout="constrained")
-        legend, *parts = figure.subfigures(
-            1 + len(windows), 1, squeeze=False, height_ratios=[0.35, *heights]
-        )[:, 0]
-        _draw_legend(legend, windows)
-        for part, view in zip(parts, windows, strict=True):
-            _draw_window(part, view)
-        figure.savefig(path, dpi=DPI)
+    key = 0.35 if width_in == WIDTH_IN else 0.7
+    figure = Figure(figsize=(width_in, key + sum(heights)), layout="constrained")
+    legend, *parts = figure.subfigures(
+        1 + len(windows), 1, squeeze=False, height_ratios=[key, *heights]
+    )[:, 0]
+    _draw_legend(legend, windows, ncols=7 if width_in == WIDTH_IN else 4)
+    for part, view in zip(parts, windows, strict=True):
+        _draw_window(part, view)
+    return figure
 
 
 def _draw_window(part: SubFigure, view: WindowView) -> None:
@@ -194,7 +201,7 @@ def _name_arrivals(axis: Axes, view: WindowView) -> None:
             last = place
 
 
-def _draw_legend(part: SubFigure, windows: Sequence[WindowView]) -> None:
+def _draw_legend(part: SubFigure, windows: Sequence[WindowView], ncols: int) -> None:
     handles: list[Artist] = []
     for phase in PHASES:
         colour = PHASE_COLOUR[phase]
@@ -207,6 +214,4 @@ def _draw_legend(part: SubFigure, windows: Sequence[WindowView]) -> None:
         handles.append(Line2D([], [], color=TRACE_COLOUR, lw=0.9, ls=":", label="threshold"))
     if any(np.isnan(view.waveform).any() for view in windows):
         handles.append(Patch(color=GAP_COLOUR, label="no data"))
-    part.legend(
-        handles=handles, loc="center", ncols=len(handles), columnspacing=1.2, handlelength=1.6
-    )
+    part.legend(handles=handles, loc="center", ncols=ncols, columnspacing=1.2, handlelength=1.6)

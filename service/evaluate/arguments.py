@@ -15,10 +15,17 @@ An evaluation file:
   [[candidate]]                        # as in a campaign
   name = "original"
   weights = "original.safetensors"
+  splits = "splits"                    # optional: where `tidepick eval splits` keeps them
+  thresholds = "fixed"                 # or equal_emitted: solved on tuning, once
+  muenchmeyer = true                   # optional: their three tasks beside
+  label_errors = "errors.csv"          # optional: scores with these traces and without
   [[benchmark]]                        # labelled traces
   name = "ncedc"
   kind = "npz"                         # seisbench (a folder), npz, csv_zarr, table
   path = "ncedc_labelled.npz"
+  [[manifest]]                         # optional: what a candidate was trained on
+  candidate = "original"
+  path = "trained_on.csv"              # dataset, chunk, trace_name; or sha256
   [noise]
   catalog = "catalog"                  # picked by the same candidates
   windows = "noise.parquet"            # or events and stations, to build them from
@@ -45,11 +52,18 @@ def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
         sub.set_defaults(command="eval", what=name)
         return sub
 
+    oracle = what("oracle", "Run the candidates over labelled traces, and score recall and timing.")
+    oracle.add_argument("evaluation", type=Path)
+    oracle.add_argument("--address", help="a Ray cluster to join (auto, HOST:6379)")
+    _may_open(oracle)
     for name, summary in (
-        ("oracle", "Run the candidates over labelled traces, and score recall and timing."),
         ("noise", "False picks per station-hour on verified noise, and the threshold for a rate."),
         ("continuous", "Picks of continuous days against analysts' arrivals."),
         ("compare", "Which candidate is better, by how much and how surely: paired."),
+        (
+            "splits",
+            "Development, tuning and sealed test by event; who was trained on what.",
+        ),
         ("report", "All of it that the file names, in one html page."),
     ):
         what(name, summary).add_argument("evaluation", type=Path)
@@ -61,4 +75,12 @@ def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
         default=50,
         metavar="N",
         help="extras of each candidate and phase (%(default)s)",
+    )
+
+
+def _may_open(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--open-test",
+        metavar="WHY",
+        help="judge on the sealed test split; who opened it, when and why is kept for ever",
     )

@@ -7,13 +7,21 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from service.evaluate.compare import eval_compare
 from service.evaluate.continuous import eval_audit, eval_continuous
 from service.evaluate.noise import eval_noise
+from service.evaluate.oracle import eval_oracle
+from service.evaluate.report import eval_report
+from service.evaluate.splits import eval_splits
 
 WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "audit": eval_audit,
+    "compare": eval_compare,
     "continuous": eval_continuous,
     "noise": eval_noise,
+    "oracle": eval_oracle,
+    "report": lambda options, out: eval_report(options, out, WHATS),
+    "splits": eval_splits,
 }
 
 

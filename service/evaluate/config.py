@@ -24,8 +24,25 @@ class Benchmark(Table):
     name: str = Field(min_length=1)
     kind: Literal["seisbench", "npz", "csv_zarr", "table"]
     path: str = Field(min_length=1)
+    regional: bool = False
+    """Whether an onset is an outlier from 0.45 s on, as in Muenchmeyer's regional data sets."""
     strata: list[str] = Field(default=[])
     """Columns to stratify by beside distance, depth, magnitude and signal to noise."""
+
+
+class Judged(CandidateConfig):
+    """A candidate as in a campaign. engine: where it is not that of [compute], so that precisions
+    can be compared like weights."""
+
+    engine: Literal["exact", "fast", "fp16"] | None = None
+
+
+class Manifest(Table):
+    """What a candidate was trained on: csv or parquet with `dataset`, `chunk`, `trace_name`, or
+    `sha256` (see eval/leakage.py)."""
+
+    candidate: str = Field(min_length=1)
+    path: str = Field(min_length=1)
 
 
 class Noise(Table):
@@ -88,15 +105,27 @@ class Evaluation(Table):
     """The folder of the tables and the report."""
     traces: str | None = Field(None, min_length=1)
     """Where per-trace tables are committed, a path or s3://bucket/prefix; `out`/traces if none."""
-    candidate: list[CandidateConfig] = Field(min_length=1)
+    candidate: list[Judged] = Field(default=[])
+    """None are needed to judge tables that were made elsewhere; then `baseline` is."""
     baseline: str | None = None
     """The candidate that others are compared with; the first if none is named."""
     threshold: Floor = 0.3
+    thresholds: Literal["fixed", "equal_emitted"] = "fixed"
+    """fixed: `threshold` for all. equal_emitted: each candidate's own, at which it finds as many
+    labelled arrivals of the tuning split as the baseline does at `threshold`; solved once."""
     seed: int = 0
-    replicates: int = Field(2000, ge=100)
+    replicates: int = Field(2000, ge=2000)
     splits: str | None = None
     """Where `tidepick eval splits` keeps development, tuning and test."""
+    muenchmeyer: bool = False
+    """Whether the three tasks of Muenchmeyer et al. are judged beside, at three times the cost."""
+    label_errors: str | None = None
+    """A csv of `dataset`, `chunk`, `trace_name`: scores are given with these traces and without."""
     benchmark: list[Benchmark] = Field(default=[])
+    manifest: list[Manifest] = Field(default=[])
+    index: list[str] = Field(default=[])
+    """Tables (csv or parquet, eval.leakage.INDEX_SCHEMA) of traces that manifests name and no
+    benchmark holds."""
     noise: Noise | None = None
     continuous: Continuous | None = None
     compute: Compute = Compute()  # type: ignore[call-arg]
@@ -105,6 +134,12 @@ class Evaluation(Table):
     def names(self) -> list[str]:
         """Of the candidates, in the file's order."""
         return [candidate.name for candidate in self.candidate]
+
+    @property
+    def ready_made(self) -> bool:
+        """Whether all that is judged are tables that were made elsewhere."""
+        kinds = {benchmark.kind for benchmark in self.benchmark}
+        return kinds == {"table"} and self.noise is None and self.continuous is None
 
     @property
     def against(self) -> str:
@@ -120,8 +155,31 @@ class Evaluation(Table):
             for name in names:
                 if names.count(name) > 1:
                     raise ValueError(f"{called}.name {name!r} stands twice; names must differ")
-        if self.against not in [candidate.name for candidate in self.candidate]:
+        if not self.candidate and not (self.ready_made and self.baseline):
+            raise ValueError(f"candidate: missing; {EXAMPLE}")
+        known = [candidate.name for candidate in self.candidate]
+        if not self.ready_made and self.against not in known:
             raise ValueError(f"baseline {self.baseline!r}: no candidate has that name")
+        return self
+
+    @model_validator(mode="after")
+    def _solved_on_a_split(self) -> Evaluation:
+        if self.thresholds != "fixed" and self.splits is None:
+            raise ValueError(
+                f"thresholds {self.thresholds!r} are solved on a tuning split; name `splits`, and "
+                "make them with `tidepick eval splits`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _manifests_are_of_candidates(self) -> Evaluation:
+        known = [candidate.name for candidate in self.candidate]
+        for manifest in self.manifest:
+            if manifest.candidate not in known:
+                raise ValueError(
+                    f"manifest.candidate {manifest.candidate!r}: no candidate has that name; "
+                    f"there are {known}"
+                )
         return self
 
 
@@ -146,8 +204,10 @@ def _anchored(evaluation: Evaluation, base: Path) -> Evaluation:
         continuous = continuous.model_copy(update=paths | {"arrivals": arrivals})
     return evaluation.model_copy(
         update={
-            **rooted(evaluation, "out", "traces", "splits"),
+            **rooted(evaluation, "out", "traces", "splits", "label_errors"),
             "candidate": [anchored_weights(each, base) for each in evaluation.candidate],
+            "index": [anchored(path, base) for path in evaluation.index],
+            "manifest": [m.model_copy(update=rooted(m, "path")) for m in evaluation.manifest],
             "benchmark": [b.model_copy(update=rooted(b, "path")) for b in evaluation.benchmark],
             "noise": noise,
             "continuous": continuous,

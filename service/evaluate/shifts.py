@@ -7,16 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from catalog.commits import read_candidates
 from catalog.schema import SHIFT_SCHEMA, StationDay, day_of
 from catalog.store import AccessDenied
 from service.campaign import CandidateConfig
+from service.evaluate.ready import ready
 from service.evaluate.station_days import StationDays
-from service.prepare import candidate_weights
 from workers.decoded import BadFormat
-from workers.engines import Engine, open_engine
 from workers.shift import shift_picks
-from workers.span import Candidate
 
 MOST_ARRIVALS = 100
 """Drawn by the seed where there are more: each is picked anew under every set of windows."""
@@ -31,7 +28,7 @@ def shifts_of(
 ) -> pa.Table:
     """SHIFT_SCHEMA, of `count` sets of windows over 1 s. Arrivals whose data cannot be read any
     more have no row."""
-    candidates = _ready(days, configs)
+    candidates = ready(days, configs)
     traces = {
         (day.trace.network, day.trace.station, day.trace.location, day.day): day
         for day in days.held
@@ -67,27 +64,3 @@ def shifts_of(
                 }
             )
     return pa.Table.from_pylist(rows, SHIFT_SCHEMA)
-
-
-def _ready(days: StationDays, configs: Sequence[CandidateConfig]) -> list[Candidate]:
-    """The candidates as the catalogue holds them. What fp16 picked on a GPU runs `fast` here."""
-    records, engines = read_candidates(days.catalog.store), dict[str, Engine]()
-    ready = []
-    for config in configs:
-        settings = records[config.name].settings
-        name = "fast" if settings["engine"] == "fp16" else settings["engine"]
-        if name not in engines:
-            engines[name] = open_engine(name)
-        before, after = settings["blinding"]
-        ready.append(
-            Candidate.of(
-                config.name,
-                candidate_weights(config).members,
-                engines[name],
-                settings["floors"],
-                settings["stacking"],
-                (before, after),
-                settings["quality"],
-            )
-        )
-    return ready

@@ -13,12 +13,17 @@ FOLDER = "tables"
 
 
 def keep(out: Path, name: str, table: pa.Table) -> None:
-    """Replaces the table of that name; who reads meanwhile sees the old one or the new."""
+    """Replaces the table of that name; who reads meanwhile sees the old one or the new. Columns of
+    lists are in the parquet alone."""
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix, write in ((".parquet", pq.write_table), (".csv", pa.csv.write_csv)):
+    flat = table.select([f.name for f in table.schema if not pa.types.is_nested(f.type)])
+    for suffix, write, given in (
+        (".parquet", pq.write_table, table),
+        (".csv", pa.csv.write_csv, flat),
+    ):
         fresh = folder / f".{name}{suffix}"
-        write(table, fresh)
+        write(given, fresh)
         os.replace(fresh, folder / f"{name}{suffix}")
 
 

@@ -296,6 +296,16 @@ def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
             yield from action.choices.items()
 
 
+def whole_commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """As one types them: `eval oracle`, not `eval`."""
+    for name, sub in commands():
+        inner = [a for a in sub._actions if isinstance(a, argparse._SubParsersAction)]
+        if not inner:
+            yield name, sub
+        for action in inner:
+            yield from ((f"{name} {what}", each) for what, each in action.choices.items())
+
+
 def test_every_command_has_its_words() -> None:
     assert COMMANDS.keys() == dict(commands()).keys()
 
@@ -306,12 +316,12 @@ def test_an_error_from_within_is_told_in_one_line() -> None:
     assert in_one_line("two\n  lines") == "two lines"
 
 
-@pytest.mark.parametrize(("name", "parser"), list(commands()))
+@pytest.mark.parametrize(("name", "parser"), list(whole_commands()))
 def test_every_command_is_explained(
     name: str, parser: argparse.ArgumentParser, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([name, "--help"])
+        main([*name.split(), "--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert f"example:\n  tidepick {name} " in shown

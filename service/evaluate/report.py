@@ -1,0 +1,146 @@
+"""`tidepick eval report`: what the evaluation file asks for and is not there yet, then one page.
+
+Tables are made by the same functions as `tidepick eval oracle` and the others, and are made anew
+where the file, or a file that it names, is another than they were made from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+
+from catalog.errors import Refusal
+from eval.oracle import ORACLE_SCHEMA
+from eval.report.page import render
+from eval.report.rows import of, rows_of
+from eval.report.section import Subject
+from eval.residuals import of_pairs, of_traces
+from eval.strata import ALL
+from eval.thresholds import Thresholds
+from service.evaluate.arguments import add_evaluations
+from service.evaluate.config import Evaluation, load_evaluation
+from service.evaluate.snippets import snippets
+from service.evaluate.sources import provenance, same_sources
+from service.evaluate.tables import FOLDER, keep, kept
+
+What = Callable[[argparse.Namespace, Console], int]
+
+PAGE = "report.html"
+
+MADE_BY: Mapping[str, str] = {
+    "splits": "leakage_fractions",
+    "oracle": "oracle",
+    "noise": "noise_rates",
+    "continuous": "continuous",
+    "compare": "comparison",
+}
+"""What is run, in this order, and the table that says that it was."""
+
+
+def eval_report(options: argparse.Namespace, out: Console, whats: Mapping[str, What]) -> int:
+    """Writes the page. Returns the worst exit code of what had to be run for it."""
+    path: Path = options.evaluation
+    evaluation = load_evaluation(path)
+    say = Console(stderr=True) if options.json else out
+    codes = make_tables(evaluation, path, say, whats)
+    page = write_page(evaluation, path)
+    if options.json:
+        print(json.dumps({"report": str(page), "tables": str(Path(evaluation.out) / FOLDER)}))
+    else:
+        out.print(f"report: {page}")
+    return max(codes, default=0)
+
+
+def make_tables(
+    evaluation: Evaluation, path: Path, say: Console, whats: Mapping[str, What]
+) -> list[int]:
+    """Runs what lacks; the exit codes. Raises Refusal."""
+    folder = Path(evaluation.out)
+    sources = provenance(evaluation)
+    before = kept(folder, "provenance")
+    stale = before is not None and not same_sources(before, sources)
+    codes = []
+    for what in asked_for(evaluation):
+        if what in whats and (stale or kept(folder, MADE_BY[what]) is None):
+            say.print(f"tidepick eval {what} {path}")
+            codes.append(whats[what](_options(what, path), say))
+    if evaluation.continuous is not None and (stale or kept(folder, "snippets") is None):
+        say.print("windows to look at")
+        keep(folder, "snippets", snippets(evaluation, path))
+    _keep_residuals(folder)
+    keep(folder, "provenance", sources)
+    return codes
+
+
+def asked_for(evaluation: Evaluation) -> list[str]:
+    """What the evaluation file has data for."""
+    asked = {
+        "splits": evaluation.splits is not None,
+        "oracle": bool(evaluation.benchmark),
+        "noise": evaluation.noise is not None,
+        "continuous": evaluation.continuous is not None,
+    }
+    data = [what for what, there in asked.items() if there]
+    if not data:
+        raise Refusal(
+            "evaluation: nothing to judge; name a [[benchmark]], [noise] or [continuous] data"
+        )
+    return [*data, "compare"] if len(evaluation.candidate) > 1 else data
+
+
+def write_page(evaluation: Evaluation, path: Path) -> Path:
+    """The page of all tables that are there. Raises Refusal for a table of another version."""
+    folder = Path(evaluation.out)
+    names = sorted(found.stem for found in (folder / FOLDER).glob("*.parquet"))
+    tables = {name: table for name in names if (table := kept(folder, name)) is not None}
+    subject = Subject(
+        name=evaluation.name,
+        file=path.name,
+        baseline=evaluation.against,
+        candidates=[candidate.name for candidate in evaluation.candidate],
+        threshold=evaluation.threshold,
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        tables=tables,
+    )
+    try:
+        text = render(subject)
+    except ValueError as error:
+        raise Refusal(f"{folder / FOLDER}: {error}") from error
+    page = folder / PAGE
+    fresh = page.with_name(f".{PAGE}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(page)
+    return page
+
+
+def _keep_residuals(folder: Path) -> None:
+    """Histograms, from the tables that hold every residual."""
+    traces, pairs = kept(folder, "traces"), kept(folder, "residuals")
+    oracle = kept(folder, "oracle")
+    if traces is not None and oracle is not None:
+        keep(folder, "residual_bins", of_traces(traces, _judged_at(oracle)))
+    if pairs is not None:
+        keep(folder, "residual_bins_days", of_pairs(pairs))
+
+
+def _judged_at(oracle: pa.Table) -> Thresholds:
+    """The threshold that each candidate was judged at."""
+    timed = oracle.filter(pc.starts_with(oracle["metric"], "mae_cond_"))
+    each: dict[str, dict[str, float]] = {}
+    for row in of(rows_of({"oracle": timed}, "oracle", ORACLE_SCHEMA), stratum=ALL):
+        each.setdefault(row["candidate"], {})[row["phase"]] = row["threshold"]
+    return Thresholds(each)
+
+
+def _options(what: str, path: Path) -> argparse.Namespace:
+    """As `tidepick eval WHAT path` would be read."""
+    parser = argparse.ArgumentParser()
+    add_evaluations(parser.add_subparsers())
+    return parser.parse_args([what, str(path)])
