@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from eval.intervals import cluster_sums
@@ -30,19 +31,19 @@ SIZE_SCHEMA = pa.schema(
 )
 
 
-def decision_accuracy(first: Sample, second: Sample) -> float:
+def decision_accuracy(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Share of pairs ranked alike by two benchmarks. first, second: [k], more is better in both.
 
     Ties: both tied is alike, one tied is half. NaN with fewer than two candidates. Raises
     ValueError for unequal lengths and for a NaN score, which has no rank.
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if first.shape != second.shape or np.isnan(first).any() or np.isnan(second).any():
+    one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if one.shape != other.shape or np.isnan(one).any() or np.isnan(other).any():
         raise ValueError(
-            f"decision accuracy: scores {first.shape} and {second.shape} must be of the same "
+            f"decision accuracy: scores {one.shape} and {other.shape} must be of the same "
             "candidates, and none NaN"
         )
-    return float(_alike(first[None], second[None])[0])
+    return float(_alike(one[None], other[None])[0])
 
 
 def decision(bench: Scores, days: Scores, *, seed: int, draws: int = DRAWS) -> Estimate:

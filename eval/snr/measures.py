@@ -73,7 +73,7 @@ class Labelled:
         found: per_trace.Truths = np.greater_equal(self.probability, at)
         size = np.abs(self.residual_s)
         every = np.ones_like(size)
-        all_found = np.repeat(found.all(axis=1)[:, None], len(at), axis=1)
+        all_found = np.broadcast_to(np.all(found, axis=1, keepdims=True), found.shape)
         soft = self.probability * np.exp(-0.5 * (size / SOFT_S) ** 2)
         return [
             self._measure("recall", found, every),
@@ -86,7 +86,7 @@ class Labelled:
         """Mean abs. residual of what each candidate found itself; never rank by it."""
         given = Thresholds.of(thresholds)
         at = np.array([given.at(name, self.phase) for name in self.candidates])
-        found = self.probability >= at
+        found: per_trace.Truths = np.greater_equal(self.probability, at)
         return self._measure("mae_own", np.where(found, abs(self.residual_s), 0.0), found, True)
 
     def _measure(

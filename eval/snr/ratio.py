@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from eval.metrics import Sample
 
@@ -25,7 +26,7 @@ times the median absolute deviation) and by more than this share of the median: 
 would lift the signal tenfold."""
 
 
-def signal_to_noise(scores: Sample, noise: Sample) -> float | None:
+def signal_to_noise(scores: npt.ArrayLike, noise: npt.ArrayLike) -> float | None:
     """SNR of candidates' scores [k] and one family's scores [n]; None where it is undefined.
 
     It is undefined without noise (all of the family score the same) and where a mean is zero.
@@ -41,13 +42,13 @@ def ratio(signal: float, noise: float) -> float | None:
     return signal / noise
 
 
-def relative_signal(scores: Sample) -> float:
+def relative_signal(scores: npt.ArrayLike) -> float:
     """(max - min) / |mean| of the scores [k]."""
-    scores = _numbers(scores)
-    return _relative(float(np.ptp(scores)), float(scores.mean()))
+    numbers = _numbers(scores)
+    return _relative(float(np.ptp(numbers)), float(numbers.mean()))
 
 
-def relative_noise(families: Sequence[Sample]) -> float:
+def relative_noise(families: Sequence[npt.ArrayLike]) -> float:
     """Deviation within families, the root of its mean square, relative to their mean.
 
     NaN without a family. Raises ValueError for a family of fewer than two, which has no noise.
@@ -75,11 +76,11 @@ def degenerate(scores: Mapping[str, float], *, less_is_better: bool) -> list[str
     return sorted(name for name, out in zip(scores, far, strict=True) if out)
 
 
-def _numbers(scores: Sample) -> Sample:
-    scores = np.asarray(scores, np.float64)
-    if np.isnan(scores).any():
+def _numbers(scores: npt.ArrayLike) -> Sample:
+    numbers = np.asarray(scores, np.float64)
+    if np.isnan(numbers).any():
         raise ValueError("scores: hold NaN; leave out what was not scored")
-    return scores
+    return numbers
 
 
 def _relative(size: float, mean: float) -> float:

@@ -28,7 +28,7 @@ from scipy import stats
 from catalog.schema import PHASES
 from eval.comparison import clusters_needed
 from eval.intervals import REPLICATES
-from eval.metrics import CONFIDENCE, Sample
+from eval.metrics import CONFIDENCE
 from eval.snr.decisions import decision
 from eval.snr.measures import Labelled, labelled
 from eval.snr.ratio import degenerate, ratio, relative_noise, relative_signal
@@ -235,8 +235,7 @@ def _noises(own: Scores, every: Scores, families: Families) -> dict[str, float]:
     """Relative noise of each kind; NaN where it is not known."""
     noises = {}
     for kind in KINDS[:2]:
-        scores: list[Sample] = [every.of(family).values for family in families.of(kind)]
-        noises[kind] = relative_noise(scores)
+        noises[kind] = relative_noise([every.of(each).values for each in families.of(kind)])
     error = math.sqrt(max(float(np.diag(own.covariance).mean()), 0.0))
     mean = abs(float(own.values.mean()))
     known = own.freedom > 0 and mean > 0

@@ -1,6 +1,7 @@
 """Signal to noise equals the reference where that is right, and refuses where it is not."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,8 +77,8 @@ def test_check_1_decision_accuracy_is_the_reference_value_but_for_ties(golden):
         found = decision_accuracy(small[:, mask].mean(axis=1), models[:, mask].mean(axis=1))
         assert found == exact(case[f"decision_acc_{name}"])
     for case in golden["compute_2_class (snr/metaanalysis.py:26)"]:
-        ranks = [[-names.index(name) for name in "abcd"] for names in (case["a"], case["b"])]
-        assert decision_accuracy(*ranks) == exact(case["expected"])
+        first, second = ([-names.index(n) for n in "abcd"] for names in (case["a"], case["b"]))
+        assert decision_accuracy(first, second) == exact(case["expected"])
 
 
 SCORES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=8)
@@ -147,7 +148,7 @@ def test_check_12_a_tenth_of_the_noise_is_ten_times_the_ratio(scores, shifts):
         scores = [*scores, scores[0] + 0.2]
     shifts = np.array(shifts) - np.mean(shifts)
     one, tenth = (signal_to_noise(scores, 0.5 + size * shifts) for size in (0.01, 0.001))
-    assert tenth == pytest.approx(10 * one, rel=1e-6)
+    assert one is not None and tenth == pytest.approx(10 * one, rel=1e-6)
 
 
 def test_check_12_holds_where_the_reference_pools_signal_into_noise(golden):
@@ -158,7 +159,7 @@ def test_check_12_holds_where_the_reference_pools_signal_into_noise(golden):
     loud, low = (
         ratio(relative_signal(means), relative_noise(list(each))) for each in (scores, quiet)
     )
-    assert low == exact(10 * loud)
+    assert loud is not None and low == exact(10 * loud)
 
 
 # A made-up benchmark whose truth is known.
@@ -206,7 +207,7 @@ def rows_of(found, **where):
 
 
 def snr_table(traces, candidates=tuple(TRUE), **more):
-    options = {"days": {"P": days_of(TRUE)}, "seed": 0} | more
+    options: dict[str, Any] = {"days": {"P": days_of(TRUE)}, "seed": 0} | more
     return table(traces, candidates, 0.3, ("all", "dist_bin"), **options)
 
 
@@ -309,7 +310,8 @@ def test_check_13_bins_are_chosen_on_one_split_and_scored_on_another():
 def test_check_13_a_bin_kept_for_its_luck_gains_nothing_on_the_other_split():
     """Where all bins are alike the chosen one's lead is luck, and does not come back."""
     bins = tuple(f"b{k}" for k in range(6))
-    lead_then, lead_now = [], []
+    lead_then: list[float] = []
+    lead_now: list[float] = []
     for seed in range(12):
         rng = np.random.default_rng(200 + seed)
         splits = [
