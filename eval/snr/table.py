@@ -48,6 +48,7 @@ SNR_SCHEMA = pa.schema(
         ("less_is_better", pa.bool_()),
         ("traces", pa.int64()),  # that count for some candidate
         ("clusters", pa.int64()),  # the fewer of the events and the stations behind them
+        ("interval_over", pa.string()),  # eval.intervals.Clusters.over
         ("candidates", pa.int64()),
         ("best", pa.string()),
         ("worst", pa.string()),
@@ -183,6 +184,7 @@ def _row(
         "less_is_better": measure.less_is_better,
         "traces": measure.rows,
         "clusters": max(own.freedom + 1, 0),
+        "interval_over": measure.clusters.over,
         "candidates": len(own.candidates),
     }
     if np.isnan(every.values).any():

@@ -216,7 +216,7 @@ def test_a_planted_signal_separates_and_equal_candidates_do_not():
     assert found.schema == SNR_SCHEMA
     [near] = rows_of(found, bin="near", measure="recall")
     assert (near["best"], near["worst"], near["verdict"]) == ("a", "d", "separates")
-    assert near["traces"] == 300 and near["clusters"] == 75
+    assert near["traces"] == 300 and near["clusters"] == 75 and near["interval_over"] == "event"
     assert near["gap"] == pytest.approx(0.3, abs=0.1)
     assert near["decision_accuracy"] == 1.0 and 0.8 < near["decision_low"] <= 1.0
     assert near["pairs_separated"] >= 0.5
