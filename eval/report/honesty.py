@@ -26,7 +26,7 @@ PROVENANCE_SCHEMA = pa.schema(
 
 
 def splits_section(subject: Subject) -> Section:
-    leaks = rows_of(subject.tables, "leakage_fractions", FRACTION_SCHEMA)
+    leaks = rows_of(subject.tables, "leakage", FRACTION_SCHEMA)
     parts: list[Part] = []
     if leaks:
         body = [
@@ -57,7 +57,7 @@ def splits_section(subject: Subject) -> Section:
             )
         )  # fmt: skip
     else:
-        parts.append(missing(subject, "leakage_fractions"))
+        parts.append(missing(subject, "leakage"))
     for name, what in _SELECTIONS.items():
         if name in subject.tables:
             parts.append(_again(subject, name, what))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -18,12 +18,10 @@ from eval.report.rows import (
     distinct,
     estimate,
     first,
-    from_source,
     interval,
     of,
     quote,
     rows_of,
-    sources,
 )
 from eval.report.section import Grid, Part, Section, Subject, Words, missing
 from eval.report.verdicts import (
@@ -32,7 +30,6 @@ from eval.report.verdicts import (
     chip,
     false_chip,
     is_false_rate,
-    is_recall,
     overall,
     sentences,
     spoken,
@@ -48,46 +45,34 @@ NO_WINNER = (
 
 
 def headline(subject: Subject) -> Section:
-    comparison = rows_of(subject.tables, "comparison", COMPARISON_SCHEMA)
     noise = rows_of(subject.tables, "noise_rates", RATE_SCHEMA)
     oracle = rows_of(subject.tables, "oracle", ORACLE_SCHEMA)
     days = rows_of(subject.tables, "continuous", REVIEWED_SCHEMA)
+    comparisons = {
+        "labelled traces": rows_of(subject.tables, "comparison", COMPARISON_SCHEMA),
+        "continuous days": rows_of(subject.tables, "comparison_days", COMPARISON_SCHEMA),
+    }
     parts: list[Part] = []
-    for source in sources(oracle):
-        rows = from_source(oracle, source)
-        paired = paired_with(comparison, source, ("oracle", "benchmark"))
-        parts.append(_traces(subject, source, rows, paired, noise))
-    for source in sources(days):
-        rows = from_source(days, source)
-        paired = paired_with(comparison, source, ("continuous", "days"))
-        if oracle and not any(row.source for row in comparison):
-            paired = []  # those are of the labelled traces
-        parts.append(_days(subject, source, rows, paired, noise))
+    if oracle:
+        parts.append(_traces(subject, oracle, comparisons["labelled traces"], noise))
+    if days:
+        parts.append(_days(subject, days, comparisons["continuous days"], noise))
     if not (oracle or days):
         parts += [missing(subject, "oracle"), missing(subject, "continuous")]
-    parts.append(Words(list(_said(subject, comparison, noise)), "What can be concluded"))
-    parts += _differences(subject, comparison)
+    parts.append(Words(list(_said(subject, comparisons, noise)), "What can be concluded"))
+    for what, rows in comparisons.items():
+        if rows:
+            parts.append(_differences(subject, what, rows))
+    if len(subject.candidates) > 1:
+        if not comparisons["labelled traces"] and (oracle or not days):
+            parts.append(missing(subject, "comparison"))
+        if not comparisons["continuous days"] and (days or not oracle):
+            parts.append(missing(subject, "comparison_days"))
     return Section("headline", "Leaderboard", NO_WINNER, parts)
-
-
-def paired_with(
-    comparison: Sequence[Row], source: tuple[str, ...], words: Sequence[str]
-) -> list[Row]:
-    """The rows of a comparison that were made on the data of a board.
-
-    source: of the board's table, such as a benchmark's name. words: what else names such data.
-    """
-    named_rows = [row for row in comparison if row.source]
-    if not named_rows:
-        return list(comparison)
-    wanted = {*source, *words}
-    kept = [row for row in named_rows if wanted & set(row.source)]
-    return kept + [row for row in named_rows if is_false_rate(row["measure"]) and row not in kept]
 
 
 def _traces(
     subject: Subject,
-    source: tuple[str, ...],
     rows: Sequence[Row],
     paired: Sequence[Row],
     noise: Sequence[Row],
@@ -119,7 +104,6 @@ def _traces(
     return Grid(
         _board_caption(
             subject,
-            source,
             "Labelled traces, all bins",
             "A pick up to 5 s from the label counts as recall; MAE and outliers are of the "
             "detected alone, the verdicts beneath them of what both candidates found.",
@@ -139,7 +123,6 @@ def _traces(
 
 def _days(
     subject: Subject,
-    source: tuple[str, ...],
     rows: Sequence[Row],
     paired: Sequence[Row],
     noise: Sequence[Row],
@@ -179,7 +162,6 @@ def _days(
     return Grid(
         _board_caption(
             subject,
-            source,
             f"Continuous days, matched within {tolerance:g} s",
             "Precision and F1 are lower bounds: an extra pick may be an arrival that nobody read."
             if bound
@@ -231,7 +213,7 @@ def _board_row(
     own = {row["measure"]: row for row in of(paired, candidate=candidate, phase=phase)}
     said = []
     for measure, cell in cells.items():
-        row = own.get(measure) or _of_recall(own, measure)
+        row = own.get(measure)
         said.append(cell + chip(row["verdict"]) if row else cell)
     name = Markup('{} {}<span class="count">from {}</span>').format(
         code(candidate), Markup('<span class="phase {}">{}</span>').format(phase, phase),
@@ -248,15 +230,6 @@ def _board_row(
     else:
         verdict = chip(overall({measure: row["verdict"] for measure, row in own.items()}))
     return [name, *said, false, verdict]
-
-
-def _of_recall(own: Mapping[str, Row], measure: str) -> Row | None:
-    """On continuous days a comparison may name recall by its tolerance."""
-    if measure != "recall":
-        return None
-    return next(
-        (row for name, row in own.items() if is_recall(name) and name != "recall_1.0s"), None
-    )
 
 
 def _false(
@@ -284,96 +257,71 @@ def rate_interval(row: Row) -> Markup:
     )
 
 
-def _board_caption(subject: Subject, source: tuple[str, ...], what: str, how: str) -> Markup:
-    name = Markup(" &middot; ").join(code(part) for part in source)
+def _board_caption(subject: Subject, what: str, how: str) -> Markup:
     return Markup(
-        "{}{}{}. {} Below each value: its {} % interval, its count, and the verdict against {}."
-    ).format(
-        what,
-        Markup(": ") if source else "",
-        name,
-        how,
-        round(100 * CONFIDENCE),
-        code(subject.baseline),
-    )
+        "{}. {} Below each value: its {} % interval, its count, and the verdict against {}."
+    ).format(what, how, round(100 * CONFIDENCE), code(subject.baseline))
 
 
-def _said(subject: Subject, comparison: Sequence[Row], noise: Sequence[Row]) -> list[Markup]:
-    said = []
-    for source in sources(comparison):
-        where = Markup("On {}: ").format(Markup(", ").join(map(code, source))) if source else ""
-        rows = from_source(comparison, source)
-        rows.sort(key=lambda row: (subject.rank(row["candidate"]), row.number))
-        said += [where + line for line in sentences(rows)]
-    if not comparison:
-        said.append(
-            Markup("Nothing: no candidate was compared with {}. Intervals that overlap or do not "
-                   "prove nothing; <code>tidepick eval compare {}</code> compares on the same "
-                   "rows.").format(code(subject.baseline), subject.file)
-        )  # fmt: skip
+def _said(
+    subject: Subject, comparisons: Mapping[str, Sequence[Row]], noise: Sequence[Row]
+) -> Iterator[Markup]:
+    verdicts = set()
+    for what, rows in comparisons.items():
+        ordered = sorted(rows, key=lambda row: (subject.rank(row["candidate"]), row.number))
+        for line in sentences(ordered):
+            yield Markup("{} <i>On {}.</i>").format(line, what)
+        verdicts |= {row["verdict"] for row in rows}
+    if not verdicts:
+        yield Markup(
+            "Nothing: no candidate was compared with {}. Whether intervals overlap decides "
+            "nothing; only the same arrivals, paired, do."
+        ).format(code(subject.baseline))
     if not noise:
-        said.append(
-            Markup("How often a candidate picks where nothing is cannot be said: no verified noise "
-                   "was judged (<code>tidepick eval noise {}</code>).").format(subject.file)
-        )  # fmt: skip
-    open_verdicts = {row["verdict"] for row in comparison} & {SAME, UNCLEAR}
-    if open_verdicts:
-        said.append(
-            Markup(
-                "<i>Not separated</i> means that a difference of the margin would have been seen "
-                "with 80 % power, <i>inconclusive</i> that the data are too few to see it."
-            )
+        yield Markup(
+            "How often a candidate picks where nothing is cannot be said: no verified noise was "
+            "judged (<code>tidepick eval noise {}</code>)."
+        ).format(subject.file)
+    if verdicts & {SAME, UNCLEAR}:
+        yield Markup(
+            "<i>Not separated</i> means that a difference of the margin would have been seen with "
+            "80 % power, <i>inconclusive</i> that the data are too few to see it."
         )
-    return said
 
 
-def _differences(subject: Subject, comparison: Sequence[Row]) -> list[Part]:
-    if not comparison:
-        return [missing(subject, "comparison")]
-    parts: list[Part] = []
-    for source in sources(comparison):
-        body: list[list[str | Markup]] = []
-        rows = from_source(comparison, source)
-        for row in sorted(rows, key=lambda row: (subject.rank(row["candidate"]), row.number)):
-            verdict = (
-                false_chip(row, rows) if is_false_rate(row["measure"]) else chip(row["verdict"])
-            )
-            only = Markup("{} : {}, p {}").format(
-                quote(row, "only_candidate", "count"),
-                quote(row, "only_baseline", "count"),
-                quote(row, "mcnemar_p", "probability"),
-            )
-            body.append(
-                [
-                    Markup("{} {} {}").format(
-                        code(row["candidate"]), row["phase"], spoken(row["measure"])
-                    ),
-                    quote(row, "value", "share"),
-                    quote(row, "baseline_value", "share"),
-                    Markup("<b>{}</b>{}").format(
-                        quote(row, "difference", "difference"), interval(row, "difference")
-                    ),
-                    counted(row, "n", Markup("/"), "clusters"),
-                    quote(row, "p_holm", "probability"),
-                    quote(row, "detectable", "probability"),
-                    quote(row, "clusters_needed", "count"),
-                    only if row.known("only_candidate") else "",
-                    verdict,
-                ]
-            )
-        where = Markup(" on {}").format(Markup(", ").join(map(code, source))) if source else ""
-        parts.append(
-            Grid(
-                Markup("Paired differences from {}{}, in full").format(
-                    code(subject.baseline), where
+def _differences(subject: Subject, what: str, rows: Sequence[Row]) -> Grid:
+    body: list[list[str | Markup]] = []
+    for row in sorted(rows, key=lambda row: (subject.rank(row["candidate"]), row.number)):
+        verdict = false_chip(row, rows) if is_false_rate(row["measure"]) else chip(row["verdict"])
+        only = Markup("{} : {}, p {}").format(
+            quote(row, "only_candidate", "count"),
+            quote(row, "only_baseline", "count"),
+            quote(row, "mcnemar_p", "probability"),
+        )
+        body.append(
+            [
+                Markup("{} {} {}").format(
+                    code(row["candidate"]), row["phase"], spoken(row["measure"])
                 ),
-                (
-                    "candidate, measure", "value", "baseline's", "difference", "n / clusters",
-                    "p (Holm)", "least seen with 80 % power", "clusters needed",
-                    "found alone, McNemar", "verdict",
+                quote(row, "value", "share"),
+                quote(row, "baseline_value", "share"),
+                Markup("<b>{}</b>{}").format(
+                    quote(row, "difference", "difference"), interval(row, "difference")
                 ),
-                body,
-                folded=True,
-            )
-        )  # fmt: skip
-    return parts
+                counted(row, "n", Markup("/"), "clusters"),
+                quote(row, "p_holm", "probability"),
+                quote(row, "detectable", "probability"),
+                quote(row, "clusters_needed", "count"),
+                only if row.known("only_candidate") else "",
+                verdict,
+            ]
+        )
+    return Grid(
+        Markup("Paired differences from {} on {}, in full").format(code(subject.baseline), what),
+        (
+            "candidate, measure", "value", "baseline's", "difference", "n / clusters", "p (Holm)",
+            "least seen with 80 % power", "clusters needed", "found alone, McNemar", "verdict",
+        ),
+        body,
+        folded=True,
+    )  # fmt: skip

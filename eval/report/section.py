@@ -107,7 +107,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "composition": ("oracle", "what each bin of the labelled traces is made of"),
     "residual_bins": ("report", "residuals by distance, of the table traces"),
     "muenchmeyer": ("oracle", "the three tasks of M\u00fcnchmeyer et al. (2022)"),
-    "comparison": ("compare", "paired differences from the baseline"),
+    "comparison": ("compare", "paired differences from the baseline on labelled traces"),
+    "comparison_days": ("report", "paired differences from the baseline on continuous days"),
     "noise_rates": ("noise", "false picks per station-hour of verified noise"),
     "noise_stations": ("noise", "false picks by station"),
     "noise_thresholds": ("noise", "the threshold that meets the target rate"),
@@ -117,7 +118,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "reviewers' answers about a sample of the extras"),
     "calibration": ("continuous", "whether probabilities mean what they say"),
     "reliability": ("continuous", "shares matched by probability"),
-    "leakage_fractions": ("splits", "whether a candidate was trained on what it is judged by"),
+    "leakage": ("splits", "whether a candidate was trained on what it is judged by"),
     "openings": ("splits", "how often the test split was opened"),
     "snippets": ("report", "waveforms of misses and extras"),
     "provenance": ("report", "weights, versions and data behind the numbers"),
@@ -126,7 +127,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 
 _NEEDS: Mapping[str, str] = {
     "oracle": "where the file names a [[benchmark]]",
-    "compare": "where the file names two candidates or more",
+    "compare": "where the file names a [[benchmark]] and two candidates",
     "noise": "where the file names [noise]",
     "continuous": "where the file names [continuous]",
     "audit": "with [continuous], as a sheet to answer",

@@ -25,7 +25,9 @@ from eval.residuals import of_pairs, of_traces
 from eval.strata import ALL
 from eval.thresholds import Thresholds
 from service.evaluate.arguments import add_evaluations
+from service.evaluate.compare_days import compared_days
 from service.evaluate.config import Evaluation, load_evaluation
+from service.evaluate.continuous import Judged
 from service.evaluate.snippets import snippets
 from service.evaluate.sources import provenance, same_sources
 from service.evaluate.tables import FOLDER, keep, kept
@@ -35,7 +37,7 @@ What = Callable[[argparse.Namespace, Console], int]
 PAGE = "report.html"
 
 MADE_BY: Mapping[str, str] = {
-    "splits": "leakage_fractions",
+    "splits": "leakage",
     "oracle": "oracle",
     "noise": "noise_rates",
     "continuous": "continuous",
@@ -72,8 +74,10 @@ def make_tables(
             say.print(f"tidepick eval {what} {path}")
             codes.append(whats[what](_options(what, path), say))
     if evaluation.continuous is not None and (stale or kept(folder, "snippets") is None):
-        say.print("windows to look at")
-        keep(folder, "snippets", snippets(evaluation, path))
+        say.print("paired comparison of the days, and windows to look at")
+        judged = Judged.of(evaluation, path)
+        keep(folder, "comparison_days", compared_days(evaluation, judged))
+        keep(folder, "snippets", snippets(evaluation, judged))
     _keep_residuals(folder)
     keep(folder, "provenance", sources)
     return codes
@@ -92,7 +96,7 @@ def asked_for(evaluation: Evaluation) -> list[str]:
         raise Refusal(
             "evaluation: nothing to judge; name a [[benchmark]], [noise] or [continuous] data"
         )
-    return [*data, "compare"] if len(evaluation.candidate) > 1 else data
+    return [*data, "compare"] if asked["oracle"] else data
 
 
 def write_page(evaluation: Evaluation, path: Path) -> Path:
@@ -104,7 +108,7 @@ def write_page(evaluation: Evaluation, path: Path) -> Path:
         name=evaluation.name,
         file=path.name,
         baseline=evaluation.against,
-        candidates=[candidate.name for candidate in evaluation.candidate],
+        candidates=evaluation.names or _judged_elsewhere(tables),
         threshold=evaluation.threshold,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         tables=tables,
@@ -118,6 +122,12 @@ def write_page(evaluation: Evaluation, path: Path) -> Path:
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(page)
     return page
+
+
+def _judged_elsewhere(tables: Mapping[str, pa.Table]) -> list[str]:
+    """Candidates of tables that were made elsewhere, in their order."""
+    names: list[str] = pc.unique(tables["oracle"]["candidate"]).to_pylist()
+    return names
 
 
 def _keep_residuals(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +38,12 @@ class _Chosen:
     time_ns: int
 
 
-def snippets(evaluation: Evaluation, path: Path) -> pa.Table:
-    """SNIPPET_SCHEMA, of the continuous days that an evaluation file (at `path`) names.
+def snippets(evaluation: Evaluation, judged: Judged) -> pa.Table:
+    """SNIPPET_SCHEMA, of the continuous days that an evaluation judges.
 
     A miss is drawn from all misses by the seed; an extra is the surest. What cannot be read any
-    more has no row. Raises Refusal.
+    more has no row.
     """
-    judged = Judged.of(evaluation, path)
     days, tolerance = judged.days, judged.tolerance_s
     standing = picks_at(judged.picks, evaluation.threshold)
     extras = _in_integers(reviewed.extras(standing, judged.arrivals, tolerance))
