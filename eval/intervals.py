@@ -37,6 +37,7 @@ class Kind(Enum):
     PROPORTION = "proportion"  # of rows: Wilson's interval
     MEAN = "mean"  # of any numbers: Student's interval
     MAGNITUDE = "magnitude"  # mean of numbers that are never negative: cut at 0
+    RATE = "rate"  # counts an hour, which differ by factors: Student's for the logarithm
     ROOT = "root"  # root of a mean of squares
 
 
@@ -237,7 +238,7 @@ def rate(
     [clustered] = ratios(
         counts[:, None],
         hours[:, None],
-        [Kind.MAGNITUDE],
+        [Kind.RATE],
         clusters,
         seed=seed,
         replicates=replicates,
@@ -297,6 +298,10 @@ def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: in
         spread = value * (1 - value)
         effective = spread / variance if variance > 0 and spread > 0 else float(clusters)
         return Clustered(wilson(value, effective, t), error, freedom, rows)
+    if kind is Kind.RATE and value > 0:
+        # The few stations that make most of the counts are as likely as not among those missing.
+        factor = math.exp(min(t * error / value, 700.0))
+        return Clustered(Estimate(value, value / factor, value * factor), error, freedom, rows)
     low, high = value - t * error, value + t * error
     if kind is not Kind.MEAN:
         low = max(0.0, low)

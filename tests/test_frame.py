@@ -87,8 +87,9 @@ def test_constraints_pin_everything_but_torch():
 
 
 def test_every_import_is_a_declared_dependency():
-    declared = {_name(requirement) for requirement in PROJECT["project"]["dependencies"]}
-    providers = packages_distributions()
+    extras = PROJECT["project"]["optional-dependencies"]["associate"]
+    declared = {_name(each) for each in PROJECT["project"]["dependencies"] + extras}
+    providers = {_name(extra): [extra] for extra in extras} | dict(packages_distributions())
     undeclared = set()
     for floor in FLOORS:
         for file in (ROOT / floor).rglob("*.py"):

@@ -5,9 +5,9 @@ than of a model of the Earth:
 
     first    nothing is faster than 13.8 km/s (P at the foot of the mantle), and no path is shorter
              than the straight line from hypocentre to station
-    last     surface waves at 2.5 km/s along the surface, then a coda as long as the duration of
-             the earthquake's own record, 10 ** ((M + 0.87) / 2) s (Lee, Bennett and Meagher 1972),
-             by when S, its reflections and Lg have come and faded
+    last     2.5 km/s, as surface waves are, from the hypocentre, too; then a coda as long as the
+             earthquake's own record, 10 ** ((M + 0.87) / 2) s (Lee, Bennett and Meagher 1972), by
+             when S, its reflections and Lg have come and faded
     reach    50 km * 10 ** (M / 2): M 1 to 158 km, M 2 to 500 km, M 3 to 1,581 km, M 4 to 5,000 km,
              and M 5.2 and more everywhere; beyond it an event is too weak to be seen
 
@@ -51,7 +51,7 @@ def wave_spans(events: pa.Table, latitude: float, longitude: float) -> Spans:
     straight = np.hypot(depth, 2 * np.sqrt(RADIUS_KM * inner) * np.sin(angle / 2))
     seen = along <= REACH_KM * 10 ** (magnitude / 2)
     first = straight / FASTEST - MARGIN_S
-    last = along / SLOWEST + 10 ** ((magnitude + 0.87) / 2) + MARGIN_S
+    last = np.hypot(along, depth) / SLOWEST + 10 ** ((magnitude + 0.87) / 2) + MARGIN_S
     spans = np.stack([first, last], axis=1)[seen]
     return np.asarray(origin[seen, None] + np.rint(spans * _NS).astype(np.int64))
 

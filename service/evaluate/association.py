@@ -100,23 +100,21 @@ def _why_not(picks: pa.Table, sites: pa.Table | None) -> str:
 def _associated(picks: pa.Table, sites: pa.Table) -> NDArray[np.bool_]:
     """bool [rows]: the pick belongs to an event."""
     import pyocto
-    from pandas import DataFrame
 
     names = pc.binary_join_element_wise(sites["network"], sites["station"], ".").to_pylist()
-    stations = DataFrame(
+    stations = pa.table(
         {
             "id": names,
             "latitude": sites["latitude"].to_numpy(),
             "longitude": sites["longitude"].to_numpy(),
             "elevation": sites["elevation_m"].to_numpy(),
         }
-    )
+    ).to_pandas()
     at = pc.binary_join_element_wise(picks["network"], picks["station"], ".").to_pylist()
     times = picks["time"].cast(pa.int64()).to_numpy() + picks["offset_ns"].to_numpy()
     known = np.isin(at, names)
-    frame = DataFrame(
-        {"station": at, "phase": picks["phase"].cast(pa.string()).to_pylist(), "time": times / 1e9}
-    )[known].reset_index(drop=True)
+    columns = {"station": at, "phase": picks["phase"].cast(pa.string()), "time": times / 1e9}
+    frame = pa.table(columns).filter(pa.array(known)).to_pandas()
     joined = np.zeros(picks.num_rows, bool)
     if not len(frame):
         return joined

@@ -7,7 +7,7 @@ folder, no URL may carry credentials.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,9 @@ from service.campaign import CandidateConfig, Compute, Floor, anchored_weights
 from service.documents import Table, anchored, load
 
 EXAMPLE = "see `tidepick eval report --help`"
+
+
+Tolerance = Annotated[float, Field(gt=0, lt=60)]
 
 
 class Benchmark(Table):
@@ -92,7 +95,7 @@ class Continuous(Table):
     """StationXML or csv of places: then extras are associated across stations."""
     shifts: int = Field(0, ge=0, le=100)
     """Offsets between 0 and 1 s at which the arrivals' minutes are picked again; 0: not."""
-    tolerances_s: list[float] = Field(default=[0.1, 0.25, 0.5, 1.0])
+    tolerances_s: list[Tolerance] = Field(default=[0.1, 0.25, 0.5, 1.0], min_length=1)
     reviewed: str | None = None
     """The sheet that `tidepick eval audit` drew, with the reviewers' answers."""
 

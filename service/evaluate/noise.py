@@ -103,18 +103,20 @@ def noise_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
     if not windows.num_rows:
         raise Refusal(f"noise: no window is left: {dict(why)}; give more station-days or windows")
     picks = _of_bands(days.picks(), windows)
+    try:
+        station_rates(picks.slice(0, 0), windows, (evaluation.threshold,), names)
+    except ValueError as error:
+        raise Refusal(f"{settings.windows or settings.catalog}: {error}") from error
     replicates = evaluation.replicates
     curve = thresholds_of(days.floor, evaluation.threshold)
-    solved = thresholds_at(
-        picks, windows, dict.fromkeys(PHASES, settings.target_rate), names, days.floor
-    )
-    at_target = rates(picks, windows, solved, names, seed=seed, replicates=replicates)
     return {
         "noise_windows": windows,
         "noise_why": pa.Table.from_pylist(told, WHY_SCHEMA),
         "noise_rates": rates(picks, windows, curve, names, seed=seed, replicates=replicates),
         "noise_stations": station_rates(picks, windows, (evaluation.threshold,), names),
-        "noise_thresholds": _thresholds(at_target, settings.target_rate, days.floor),
+        "noise_thresholds": _thresholds(
+            picks, windows, settings.target_rate, evaluation, days.floor
+        ),
     }
 
 
@@ -238,12 +240,29 @@ def _of_bands(picks: pa.Table, windows: pa.Table) -> pa.Table:
     return picks.filter(pc.is_in(keys[0], pc.unique(keys[1])))
 
 
-def _thresholds(at: pa.Table, target: float, floor: float) -> pa.Table:
-    rows = [
-        {"target_per_hour": target, "at_floor": row["threshold"] == floor}
-        | {name: row[name] for name in THRESHOLD_SCHEMA.names if name in row}
-        for row in at.to_pylist()
-    ]
+def _thresholds(
+    picks: pa.Table, windows: pa.Table, target: float, evaluation: Evaluation, floor: float
+) -> pa.Table:
+    """THRESHOLD_SCHEMA; nulls where more picks than the target allows have probability 1."""
+    rows = []
+    for candidate in evaluation.names:
+        own = picks.filter(pc.field("candidate") == candidate)
+        for phase in PHASES:
+            of_phase = own.filter(pc.field("phase") == phase)
+            where = {"candidate": candidate, "phase": phase, "target_per_hour": target}
+            try:
+                solved = thresholds_at(of_phase, windows, {phase: target}, (candidate,), floor)
+            except ValueError:  # even a threshold of 1 leaves too many
+                rows.append(where)
+                continue
+            threshold = solved.at(candidate, phase)
+            at = rates(
+                of_phase, windows, (threshold,), (candidate,), seed=evaluation.seed,
+                replicates=evaluation.replicates,
+            ).filter(pc.field("phase") == phase)  # fmt: skip
+            [row] = at.to_pylist()
+            facts = where | {"at_floor": threshold == floor}
+            rows.append(facts | {n: row[n] for n in THRESHOLD_SCHEMA.names if n in row})
     return pa.Table.from_pylist(rows, THRESHOLD_SCHEMA)
 
 

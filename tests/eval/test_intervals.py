@@ -144,7 +144,7 @@ def test_a_bad_station_widens_the_rate_and_none_at_all_is_garwood():
     stations = Clusters(None, np.arange(10))
     garwood, clustered = rate(counts, hours, stations, seed=0)
     assert garwood.value == clustered.estimate.value == 5.0
-    assert clustered.estimate.low == 0.0
+    assert 0.0 < clustered.estimate.low < 1.0
     assert clustered.estimate.high > 2 * garwood.high
     nothing, same = rate(np.zeros(10), hours, stations, seed=0)
     assert same.estimate == nothing

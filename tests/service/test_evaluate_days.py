@@ -13,10 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.query import Catalog
+from catalog.runs import write_run_record
 from catalog.schema import NOISE_SCHEMA, TraceId, day_start_ns
 from eval.continuous import score as score_complete
+from service.campaign import load_campaign
 from service.cli import main
 from service.evaluate.tables import kept
+from service.prepare import prepare
+from service.provenance import provenance
+from workers.picker import Picker, Work
 from workers.synthetic import network_days, write_sds
 
 T0 = day_start_ns(date(2024, 3, 1))
@@ -45,6 +50,17 @@ weights = "builtin:synthetic_early"
 """
 
 
+def pick(path: Path) -> None:
+    """What `tidepick run` does, in this process and without Ray."""
+    prepared = prepare(load_campaign(path))
+    facts = provenance(prepared, {}, str(path))
+    write_run_record(prepared.store, prepared.assignment.run, "one", "start", facts)
+    picker = Picker(prepared.assignment)
+    names = tuple(candidate.name for candidate in prepared.assignment.candidates)
+    for shard in prepared.plan.shards():
+        picker.pick(Work(shard, names))
+
+
 @pytest.fixture(scope="module")
 def picked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An hour at four stations, events in its first half and all of them planted; XX.A has a gap.
@@ -67,7 +83,7 @@ def picked(tmp_path_factory: pytest.TempPathFactory) -> Path:
             kind="sds", root="archive", start="2024-03-01", end="2024-03-02", candidates=SYNTHETIC
         )
     )
-    assert main(["run", str(folder / "campaign.toml"), "--json"]) == 0
+    pick(folder / "campaign.toml")
     return folder
 
 
@@ -278,15 +294,21 @@ def test_refusals_name_the_field_and_the_fix(picked, evaluate, tmp_path, capsys)
     (tmp_path / "windows.csv").write_text("network,station,location,start,end\nXX,A,,0,30\n")
     told = refused("noise", f'[noise]\ncatalog="catalog"\nwindows="{tmp_path}/windows.csv"\n')
     assert "no window is left" in told
+    day = "2024-03-01T00:00"
+    (tmp_path / "windows.csv").write_text(
+        f"network,station,location,start,end\nXX,A,,{day}:00,{day}:30\nXX,A,,{day}:29,{day}:59\n"
+    )
+    told = refused("noise", f'[noise]\ncatalog="catalog"\nwindows="{tmp_path}/windows.csv"\n')
+    assert "windows.csv: noise: XX.A..1709251200000000000: the window ends" in told
+    assert "tolerances_s" in refused("continuous", COMPLETE + "tolerances_s = [0.0]\n")
 
 
-@pytest.mark.slow
 def test_candidates_on_different_days_are_refused(picked, evaluate, tmp_path):
     body = (picked / "campaign.toml").read_text()
     one = body.split("[[candidate]]")[0].replace('["*.*"]', '["XX.A"]')
     third = '[[candidate]]\nname = "third"\nweights = "builtin:synthetic"\nP_threshold = 0.2\n'
     (picked / "third.toml").write_text(one + third)
-    assert main(["run", str(picked / "third.toml"), "--json"]) == 0
+    pick(picked / "third.toml")
     told = evaluate("noise", NOISE, candidates=SYNTHETIC + third, code=2)["error"]
     assert "did not pick the same station-days" in told and "3 only by 'synthetic'" in told
 
@@ -308,10 +330,9 @@ def test_the_run_s_own_windows_give_its_picks_and_others_nearly(picked, evaluate
     assert same >= len(pairs) - 1
     for row in facts["shift_movement"]:
         assert 0 < row["probability_range_median"] < row["probability_range_max"] < 1
-        assert row["time_range_max_s"] < 2.0
+        assert row["time_range_median_s"] < 0.2
 
 
-@pytest.mark.slow
 def test_real_hours_against_the_analysts(data: Path, tmp_path: Path, capsys) -> None:
     """SeisBench finds all six at 0.3 within 0.1 s; so does the catalogue, at any window."""
     source = data / "continuous" / "pnsn_2022-037"
@@ -326,7 +347,7 @@ def test_real_hours_against_the_analysts(data: Path, tmp_path: Path, capsys) -> 
             kind="files", root="archive", start="2022-02-06", end="2022-02-07", candidates=one
         )
     )
-    assert main(["run", str(tmp_path / "campaign.toml"), "--json"]) == 0
+    pick(tmp_path / "campaign.toml")
     arrivals = ", ".join(f'"{path}"' for path in sorted(source.glob("*.csv")))
     (tmp_path / "evaluation.toml").write_text(
         f'name = "e"\nout = "out"\n{one}'
