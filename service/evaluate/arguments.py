@@ -12,13 +12,13 @@ An evaluation file:
   name = "spring"
   out = "evaluation"                   # tables and report
   baseline = "original"                # what others are compared with; the first if none is named
-  [[candidate]]                        # as in a campaign
-  name = "original"
-  weights = "original.safetensors"
   splits = "splits"                    # optional: where `tidepick eval splits` keeps them
   thresholds = "fixed"                 # or equal_emitted: solved on tuning, once
   muenchmeyer = true                   # optional: their three tasks beside
   label_errors = "errors.csv"          # optional: scores with these traces and without
+  [[candidate]]                        # as in a campaign
+  name = "original"
+  weights = "original.safetensors"
   [[benchmark]]                        # labelled traces
   name = "ncedc"
   kind = "npz"                         # seisbench (a folder), npz, csv_zarr, table

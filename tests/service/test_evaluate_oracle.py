@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from rich.console import Console
 
 import service.evaluate.traces as running
 from service.cli import main
+from service.evaluate.arguments import EVALUATION
 from service.evaluate.config import load_evaluation
+from service.evaluate.pool import examined
 from service.evaluate.tables import kept
 from service.evaluate.traces import per_trace
 from tests.conftest import DATA
@@ -210,6 +214,57 @@ def test_two_workers_on_ray_give_the_table_of_one(planted, tmp_path, monkeypatch
         update = {"traces": str(tmp_path / f"by {workers}"), "compute": compute}
         tables.append(per_trace(evaluation.model_copy(update=update), console).table)
     assert tables[0].equals(tables[1])
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_no_trace(planted, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "PIECE", 2)
+    evaluation, console = load_evaluation(unsplit(planted())), Console(quiet=True)
+    whole = per_trace(evaluation.model_copy(update={"traces": str(tmp_path / "a")}), console).table
+    killed: list[int] = []
+
+    def killing(*arguments):
+        for over in examined(*arguments):
+            if not killed:
+                killed.extend(examiners_of_ours()[:1])
+                os.kill(killed[0], signal.SIGKILL)
+            yield over
+
+    monkeypatch.setattr(running, "examined", killing)
+    compute = evaluation.compute.model_copy(update={"workers": 2})
+    update = {"traces": str(tmp_path / "b"), "compute": compute}
+    traces = per_trace(evaluation.model_copy(update=update), console)
+    assert killed and traces.unfinished == {}
+    assert traces.table.equals(whole)
+
+
+def examiners_of_ours() -> list[int]:
+    """Processes of Ray's examining actors that descend from this one."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+            names[int(folder.name)] = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended
+        parents[int(folder.name)] = int(status[1])
+
+    def ours(pid: int) -> bool:
+        while pid in parents:
+            if pid == os.getpid():
+                return True
+            pid = parents[pid]
+        return False
+
+    return sorted(p for p, name in names.items() if b"_ExamineActor" in name and ours(p))
+
+
+def test_the_example_of_the_help_is_an_evaluation(tmp_path):
+    path = tmp_path / "evaluation.toml"
+    path.write_text("\n".join(EVALUATION.strip().splitlines()[1:-2]))
+    evaluation = load_evaluation(path)
+    assert evaluation.benchmark[0].path == str(tmp_path / "ncedc_labelled.npz")
+    assert evaluation.manifest[0].candidate == "original"
 
 
 def test_label_errors_with_and_without(planted, tmp_path, capsys):

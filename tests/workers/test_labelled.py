@@ -212,6 +212,24 @@ def test_a_label_near_an_end_moves_the_window_as_little_as_it_must(candidate):
     assert only_s["p_prob"] is None
 
 
+def test_peaks_are_looked_for_within_five_seconds_on_both_sides(candidate):
+    """The same onset from labels 4 s before and after it, and from one that is too far."""
+    event = noisy_event(3000, 3150, 7000)
+    shifts = (0, 400, -400, 700)
+    rows = examined(
+        [
+            LabelledTrace(Description(f"{s}", arrivals=(("P", 3000.0 + s),)), 100.0, "ZNE", event)
+            for s in shifts
+        ],
+        candidate,
+    )
+    true, after, before, far = rows
+    assert true["p_prob"] > 0.5 and abs(true["p_residual_s"]) < 0.2
+    assert after["p_residual_s"] == pytest.approx(-4.0, abs=0.3)
+    assert before["p_residual_s"] == pytest.approx(4.0, abs=0.3)
+    assert far["p_prob"] < 0.3 and abs(far["p_residual_s"]) <= 5.0
+
+
 def test_batches_of_any_size_give_the_same_rows(candidate):
     traces = [
         LabelledTrace(
@@ -320,8 +338,8 @@ def test_csv_and_zarr_give_the_rows_of_seisbench(tmp_path, candidate, where, sta
     root = str(tmp_path) if where == "disk" else request.getfixturevalue("s3").url("set")
     store = open_store(root)
     store.create("pnw.csv", (tmp_path / "metadata.csv").read_bytes())
-    attributes = {"components": "ZNE", "sampling_rate": 100}
-    group = zarr.open_group(zarr_store(store, "pnw.zarr"), mode="w", attributes=attributes)
+    group = zarr.open_group(zarr_store(store, "pnw.zarr"), mode="w")
+    group.attrs.update({"components": "ZNE", "sampling_rate": 100})
     if stacked:
         group.create_array("data", data=np.stack([event, event[:, ::-1]]))
     else:
