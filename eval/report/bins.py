@@ -24,9 +24,9 @@ from eval.report.rows import (
     rows_of,
     sources,
 )
-from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, missing
+from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, Words, missing
 from eval.residuals import RESIDUAL_BINS_SCHEMA
-from eval.strata import ALL
+from eval.strata import ALL, UNKNOWN
 from eval.thresholds import named
 
 STRATA = {
@@ -141,7 +141,7 @@ def strata_section(subject: Subject) -> Section:
 
 def bin_order(name: str) -> tuple[int, str]:
     """Near before far, small before large, unknown last."""
-    if name == "unknown":
+    if name == UNKNOWN:
         return len(_ORDER) + 1, name
     known = (k for k, start in enumerate(_ORDER) if name.startswith(start))
     return next(known, _BETWEEN), name
@@ -159,6 +159,8 @@ def _stratum(
     names = sorted(distinct(rows, "bin"), key=bin_order)
     candidates = subject.in_order(distinct(rows, "candidate"))
     title = STRATA.get(stratum, stratum)
+    if names == [UNKNOWN]:
+        return [Words([f"The {title} of no trace is known: there are no bins of it."])]
     panels, body = [], []
     for phase in PHASES:
         shown = {

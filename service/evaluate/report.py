@@ -63,7 +63,7 @@ def eval_report(options: argparse.Namespace, out: Console, whats: Mapping[str, W
 def make_tables(
     evaluation: Evaluation, path: Path, say: Console, whats: Mapping[str, What]
 ) -> list[int]:
-    """Runs what lacks; the exit codes. Raises Refusal."""
+    """Runs what lacks; the exit codes, 1 for what was refused."""
     folder = Path(evaluation.out)
     sources = provenance(evaluation)
     before = kept(folder, "provenance")
@@ -72,7 +72,11 @@ def make_tables(
     for what in asked_for(evaluation):
         if what in whats and (stale or kept(folder, MADE_BY[what]) is None):
             say.print(f"tidepick eval {what} {path}")
-            codes.append(whats[what](_options(what, path), say))
+            try:
+                codes.append(whats[what](_options(what, path), say))
+            except Refusal as refusal:  # the page says what is missing, and the rest stands
+                say.print(f"tidepick eval {what}: {refusal}")
+                codes.append(1)
     if evaluation.continuous is not None and (stale or kept(folder, "snippets") is None):
         say.print("paired comparison of the days, and windows to look at")
         judged = Judged.of(evaluation, path)

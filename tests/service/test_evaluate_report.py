@@ -26,6 +26,12 @@ path = "traces.parquet"
 """
 
 
+def table(out, name):
+    found = kept(out, name)
+    assert found is not None, name
+    return found
+
+
 def write(folder, threshold=0.3):
     path = folder / "evaluation.toml"
     path.write_text(EVALUATION.format(threshold=threshold))
@@ -63,9 +69,9 @@ def test_one_command_makes_what_lacks_and_a_page(tmp_path, capsys):
     page = (out / "report.html").read_text()
     assert "made elsewhere" in page and "two" in page
     for name in ("oracle", "comparison", "residual_bins", "provenance"):
-        assert kept(out, name).num_rows, name
+        assert table(out, name).num_rows, name
         assert (out / "tables" / f"{name}.csv").exists()
-    about = {(r["about"], r["name"]): r["value"] for r in kept(out, "provenance").to_pylist()}
+    about = {(r["about"], r["name"]): r["value"] for r in table(out, "provenance").to_pylist()}
     assert about["benchmark traces", "data"] == fingerprint(str(tmp_path / "traces.parquet"))
 
     made = (out / "tables" / "oracle.parquet").stat().st_mtime_ns
@@ -73,11 +79,23 @@ def test_one_command_makes_what_lacks_and_a_page(tmp_path, capsys):
     assert (out / "tables" / "oracle.parquet").stat().st_mtime_ns == made
     write(tmp_path, 0.5)
     assert main(["eval", "report", str(path)]) == 0
-    assert "recall_1.0s_t0.50" in kept(out, "oracle")["metric"].to_pylist()
+    assert "recall_1.0s_t0.50" in table(out, "oracle")["metric"].to_pylist()
     write_traces(tmp_path, 1)  # the same name, other data
     made = (out / "tables" / "oracle.parquet").stat().st_mtime_ns
     assert main(["eval", "report", str(path)]) == 0
     assert (out / "tables" / "oracle.parquet").stat().st_mtime_ns > made
+
+
+def test_what_is_refused_is_missing_and_the_rest_stands(tmp_path, capsys):
+    """Candidates on different traces are not compared; each has its scores all the same."""
+    write_traces(tmp_path)
+    traces = pq.read_table(tmp_path / "traces.parquet")
+    pq.write_table(traces.slice(0, traces.num_rows - 3), tmp_path / "traces.parquet")
+    assert main(["eval", "report", str(write(tmp_path))]) == 1
+    assert "were not judged on the same P rows" in " ".join(capsys.readouterr().out.split())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "The table <code>comparison</code> is missing" in page
+    assert "not compared" in page and "Labelled traces, all bins" in page
 
 
 def test_nothing_to_judge_is_refused(tmp_path):
@@ -92,4 +110,4 @@ def test_nothing_to_judge_is_refused(tmp_path):
 def test_lists_stay_out_of_the_csv(tmp_path):
     keep(tmp_path, "both", pa.table({"a": [1], "curve": [[0.5, 0.7]]}))
     assert (tmp_path / "tables" / "both.csv").read_text() == '"a"\n1\n'
-    assert kept(tmp_path, "both")["curve"].to_pylist() == [[0.5, 0.7]]
+    assert table(tmp_path, "both")["curve"].to_pylist() == [[0.5, 0.7]]
