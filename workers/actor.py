@@ -5,6 +5,8 @@ Shards travel to actors, never waveforms; reports come back, never picks.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import ray
@@ -17,6 +19,9 @@ RESTARTS = -1
 TASK_RETRIES = 0
 """A shard that dies with its actor comes back to the driver, which alone counts attempts."""
 
+SIGN_S = 2.0
+"""Signs of progress come no closer together than this: a driver may hear thousands of actors."""
+
 
 class _PickActor:
     def __init__(self, assignment: Assignment) -> None:
@@ -28,6 +33,14 @@ class _PickActor:
 
     def pick(self, work: Work) -> Report:
         return self._picker.pick(work)
+
+    def picking(self, work: Work) -> Iterator[Report | None]:
+        """As `pick`, for num_returns="streaming": None now and then while station-days get done."""
+        told = time.monotonic()
+        for report in self._picker.picking(work):
+            if report is not None or time.monotonic() - told >= SIGN_S:
+                told = time.monotonic()
+                yield report
 
 
 PickActor: Any = ray.remote(_PickActor)
