@@ -186,12 +186,7 @@ def parser() -> argparse.ArgumentParser:
     )
     ingest.add_argument("source")
     ingest.add_argument("destination")
-    ingest.add_argument(
-        "--kind",
-        choices=("sds", "files", "scedc", "ncedc", "earthscope", "geonet"),
-        default="sds",
-        help="of the source",
-    )
+    ingest.add_argument("--kind", default="sds", help="of the source, as in [archive]; default sds")
     ingest.add_argument("--pattern", default="**/*", help="of files: a glob below the source")
     ingest.add_argument("--start", type=date.fromisoformat, required=True, help="first day")
     ingest.add_argument("--end", type=date.fromisoformat, required=True, help="day after the last")

@@ -117,10 +117,10 @@ class Compute(Table):
 
     max_attempts: tries of a shard of one station-day; a larger one is tried twice whole, then each
     of its station-days by itself. Each invocation counts anew. patience_minutes: a worker that
-    ends no station-day for so long hangs; it is killed, which counts as a try. price_per_hour: in $, of all the
-    workers together, that is of the whole machine or cluster. max_hours, max_cost: where a run
-    stops, over all invocations of it together; a run is the same campaign and plan, whatever its
-    limits and its workers.
+    ends no station-day for so long hangs; it is killed, which counts as a try. price_per_hour: in
+    $, of all the workers together, that is of the whole machine or cluster. max_hours, max_cost:
+    where a run stops, over all invocations of all campaigns of this name in the catalogue, whatever
+    their plans, limits and workers.
     """
 
     engine: Literal["auto", "exact", "fast", "fp16"] = "auto"

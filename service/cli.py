@@ -237,8 +237,11 @@ def _ingest(options: argparse.Namespace, out: Console) -> int:
     from catalog.errors import Refusal
     from catalog.store import refuse_credentials
     from service.ingest import ingest_archive
-    from workers.archives import ArchiveConfig
+    from workers.archives import ARCHIVES, ArchiveConfig
 
+    kinds = [kind for kind in ARCHIVES if kind != "zarr"]
+    if options.kind not in kinds:
+        raise Refusal(f"--kind {options.kind}: a source is one of {', '.join(kinds)}")
     if options.end <= options.start:
         raise Refusal(f"--end {options.end}: not after --start {options.start}")
     root = refuse_credentials(options.source)

@@ -2,8 +2,8 @@
 
 A shard that dies with its worker is known: it is the one that the worker had in hand, and those
 behind it are handed out again without blame. A worker that ends no station-day for as long as the
-campaign has patience hangs: it is killed, and that is a death like others. What fails as a whole is tried a station-day at a
-time, so that one that can never be picked takes no other with it.
+campaign has patience hangs: it is killed, and that is a death like others. What fails as a whole is
+tried a station-day at a time, so that one that can never be picked takes no other with it.
 """
 
 from __future__ import annotations
