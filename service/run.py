@@ -112,7 +112,7 @@ def run(
     """Pick what is outstanding of a prepared campaign. Ends when nothing is, or when it has to.
 
     address: a Ray cluster to join; None starts a Ray of its own and ends it again. file: the
-    campaign's, as the user named it. Raises LimitReached where the run has taken already what
+    campaign's, as the user named it. Raises LimitReached where the campaign took already what
     `max_hours` or `max_cost` allow, and WorkersLost.
     """
     assignment, plan, store = prepared.assignment, prepared.plan, prepared.store
@@ -125,7 +125,7 @@ def run(
         _conclude(summary, census, "complete")
         return summary
     compute = prepared.campaign.compute
-    limit = StopLoss(compute, store, assignment.run)
+    limit = StopLoss(compute, store, prepared.campaign.name)
     limit.admit()
     invocation = uuid.uuid4().hex[:12]
     pace = Pace()

@@ -198,7 +198,7 @@ def test_a_reading_that_never_ends_is_given_up_and_slow_ones_are_not(
                     time.sleep(pause)
                     return read(*asked)
 
-            self._picker._archive = Archive()
+            self._picker._archive = Archive()  # type: ignore[assignment]
 
     pipe = next((root / "2024/XX/BAD/HHZ.D").glob("*.063"))
     sound = pipe.read_bytes()
