@@ -128,7 +128,8 @@ def parser() -> argparse.ArgumentParser:
         "example:\n  tidepick query catalog "
         '"SELECT station, phase, count(*) FROM picks_at(0.3) GROUP BY ALL"\n\n'
         "picks_at(t) gives SeisBench's picks at threshold t; picks_at2(p, s) one a phase;\n"
-        "picks_default() those at the thresholds that the weights recommend.",
+        "picks_default() those at the thresholds that the weights recommend.\n"
+        "superseded has the coverage that gave way to a later plan's bands; no other view has it.",
     )
     query.add_argument("catalog")
     query.add_argument("sql")

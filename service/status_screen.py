@@ -55,8 +55,8 @@ def status_screen(status: dict[str, Any]) -> Group:
     if status["gave_way"]:
         parts.append(
             Text(
-                f"{status['gave_way']:,} more gave way to the bands of a later plan: they are kept, "
-                "in the view superseded, and neither they nor their picks are counted",
+                f"{status['gave_way']:,} more gave way to the bands of a later plan: they are "
+                "kept, in the view superseded, and neither they nor their picks are counted",
                 style="dim",
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import date
 from itertools import islice
@@ -65,10 +64,8 @@ def run(tmp_path: Path) -> Callable[..., str]:
         prepared = prepare(load_campaign(path))
         of_run = prepared.store, prepared.assignment.run, f"i{next(count)}"
         write_run_record(*of_run, "start", provenance(prepared, {}, str(path)))
-        picker, asked = (
-            Picker(prepared.assignment),
-            (prepared.plan, prepared.assignment.candidates, prepared.store),
-        )
+        picker = Picker(prepared.assignment)
+        asked = prepared.plan, prepared.assignment.candidates, prepared.store
         for work in islice(outstanding(*asked, prepared.plan.months()), shards):
             picker.pick(work)
         facts = {"state": "stopped", "done": 1, "picks": 1, "seconds": 3600.0, "rate": 0.0}
@@ -133,17 +130,16 @@ def test_bands_that_are_picked_each_for_itself_stand_side_by_side(
     run(bands="")
     record(tmp_path / "archive", "ONE", "HH", 1)
     run(bands="")
-    both = [*ALL_BH, ("ONE", 1, "HH")]
-    assert [band for band in bands(url) if band[1:] != (2, "HH")] == sorted(both)
+    assert set(bands(url)) > {*ALL_BH, ("ONE", 1, "HH")}
+    assert set(bands(url, "picks")) == {*ALL_BH, ("ONE", 1, "HH")}
     assert bands(url, "superseded") == []
 
 
 def test_another_campaign_stands_beside(run: Callable[..., str], tmp_path: Path) -> None:
-    """Whose days are left is told for each, however alike they are."""
+    """It has a name of its own: both were wanted."""
     url = str(tmp_path / "catalog")
     run(shards=3)
     record(tmp_path / "archive", "ONE", "HH", 1)
     run(name="another")
     assert Catalog(url).superseded == {} and bands(url, "superseded") == []
     assert bands(url) == sorted([*ALL_BH, ("ONE", 1, "HH")])
-    assert json.loads(Catalog(url).sql("SELECT campaign FROM runs")["campaign"][0].as_py())
