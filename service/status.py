@@ -124,6 +124,8 @@ def run_row(
         "state": state,
         "reason": last.get("reason") or "",
         "superseded_by": superseded_by,
+        "unlooked": last.get("unlooked", 0),
+        "unlooked_objects": json.loads(last.get("unlooked_objects", "{}")),
         "engine": last.get("engine", ""),
         "candidates": len(plan["candidates"]),
         "started": _iso(invocations[0]["started"]) if invocations else None,

@@ -115,6 +115,7 @@ def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
         ("rate", ", ".join(f"{rate:,.0f}/h {when}" for rate, when in rates if rate is not None)),
         ("time", ", ".join(times) if run["invocations"] else ""),
         ("cost", ", ".join(costs)),
+        ("unlooked", _unlooked(run)),
         ("lost", ", ".join(f"{count:,} {outcome}" for outcome, count in run["lost"].items())),
     ]
     return [(name, text) for name, text in lines if text]
@@ -124,6 +125,13 @@ def _why(run: dict[str, Any]) -> str:
     if run["state"] == "superseded":
         return f"a later plan of this campaign took its place: {run['superseded_by'][:12]}"
     return str(run["reason"]) if run["state"] != "complete" else ""
+
+
+def _unlooked(run: dict[str, Any]) -> str:
+    if not run["unlooked"]:
+        return ""
+    name = min(run["unlooked_objects"])
+    return f"{run['unlooked']:,} objects told nothing, such as {name}; the others: --json"
 
 
 def _commands(run: dict[str, Any]) -> list[tuple[str, str]]:
