@@ -1,6 +1,8 @@
 """Catalog: DuckDB views over what is committed, and nothing else.
 
-Views: `picks`, `coverage`, `runs`, `stations` (traces, their first and last day), `candidates`.
+Views: `picks`, `coverage`, `runs`, `stations` (traces, their first and last day), `candidates`, and
+`superseded`: rows of coverage that gave way to those of a later plan (catalog/plans.py), they and
+their picks; the other views have neither.
 Macros: `picks_at(t)` gives the picks of SeisBench at threshold t for both phases, `picks_at2(p, s)`
 with one threshold a phase, `picks_default()` those that each candidate's weights recommend.
 
@@ -21,10 +23,12 @@ from tempfile import mkdtemp
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.commits import check_catalog, read_candidates
 from catalog.errors import Refusal
 from catalog.ledger import list_months, months, read_month, write_summary
+from catalog.plans import planned, read_plans, superseded
 from catalog.runs import runs_table
 from catalog.schema import COVERAGE_SCHEMA, LEDGER_SCHEMA, PICK_SCHEMA
 from catalog.store import LocalStore, S3Options, Store, open_store
@@ -38,6 +42,36 @@ CREATE TABLE _files AS SELECT file, bool_and(standing) AS whole FROM _ledger
     WHERE file <> '' GROUP BY file HAVING bool_or(standing) ORDER BY file;
 SET VARIABLE whole_files = (SELECT list($root || file ORDER BY file) FROM _files WHERE whole);
 SET VARIABLE partial_files = (SELECT list($root || file ORDER BY file) FROM _files WHERE NOT whole);
+"""
+
+# What only a superseded plan has, and a standing one has picked instead.
+_GAVE_WAY = """
+CREATE TABLE _gave_way AS
+    SELECT DISTINCT e.candidate, e.network, e.station, e.location, e.band, e.day
+    FROM _every e JOIN _old o ON (e.candidate, e.network, e.station, e.location, e.band)
+        = (o.candidate, o.network, o.station, o.location, o.band)
+        AND e.day >= o.first AND e.day < o.stop
+    JOIN (
+        SELECT n.* FROM _every n JOIN _now p ON (n.candidate, n.network, n.station, n.location,
+            n.band) = (p.candidate, p.network, p.station, p.location, p.band)
+            AND n.day >= p.first AND n.day < p.stop
+        WHERE n.standing AND n.outcome = 'picked'
+    ) n ON (e.candidate, e.network, e.station, e.day)
+        = (n.candidate, n.network, n.station, n.day)
+        AND (o.one_band OR e.band = n.band) AND (o.one_location OR e.location = n.location)
+    WHERE e.standing AND NOT EXISTS (
+        SELECT 1 FROM _now p WHERE (e.candidate, e.network, e.station, e.location, e.band)
+            = (p.candidate, p.network, p.station, p.location, p.band)
+            AND e.day >= p.first AND e.day < p.stop);
+CREATE VIEW _ledger AS SELECT * REPLACE (standing AND ($row) NOT IN (SELECT ($row) FROM _gave_way)
+    AS standing) FROM _every;
+CREATE VIEW superseded AS SELECT $columns FROM _every
+    WHERE standing AND ($row) IN (SELECT ($row) FROM _gave_way);
+""".replace("$row", "candidate, network, station, location, band, day")
+
+_NOTHING_GAVE_WAY = """
+CREATE VIEW _ledger AS SELECT * FROM _every;
+CREATE VIEW superseded AS SELECT $columns FROM _every WHERE false;
 """
 
 _MACROS = """
@@ -60,7 +94,7 @@ class Coverage:
     """What became of a catalogue's station-days: all views but `picks`, and no pick file opened.
 
     As it stands now; open it again to see later commits. url: a path or s3:// URL. Raises
-    CatalogError where there is none.
+    CatalogError where there is none. superseded: run -> the run that took its place.
     """
 
     def __init__(self, url: str, options: S3Options | None = None) -> None:
@@ -107,13 +141,19 @@ class Coverage:
             self.connection.execute(f"SET {setting}")
 
     def _create_views(self) -> None:
-        self.connection.execute(f"CREATE VIEW _ledger AS {self._ledger_query()}")
         columns = ", ".join(f'"{name}"' for name in COVERAGE_SCHEMA.names)
+        runs = runs_table(self.store)
+        self.superseded = superseded(runs)
+        self.connection.execute(f"CREATE VIEW _every AS {self._ledger_query()}")
+        if self.superseded:
+            self._register_plans(runs)
+        gave_way = _GAVE_WAY if self.superseded else _NOTHING_GAVE_WAY
+        self.connection.execute(gave_way.replace("$columns", columns))
         self.connection.execute(
             f"CREATE VIEW coverage AS SELECT {columns} FROM _ledger WHERE standing"
         )
         for name, table in {
-            "runs": runs_table(self.store),
+            "runs": runs,
             "candidates": candidates_table(self.store),
         }.items():
             self.connection.register(f"_{name}", table)
@@ -123,6 +163,15 @@ class Coverage:
             "min(day) AS first_day, max(day) AS last_day, count(DISTINCT day) AS station_days "
             "FROM coverage GROUP BY ALL ORDER BY ALL"
         )
+
+    def _register_plans(self, runs: pa.Table) -> None:
+        """What superseded plans have, as `_old`, and what the others have, as `_now`."""
+        told = zip(runs["run"].to_pylist(), runs["campaign"].to_pylist(), strict=True)
+        selections = {run: json.loads(campaign).get("select", {}) for run, campaign in told}
+        table = planned(read_plans(self.store), selections)
+        old = pc.is_in(table["run"], pa.array(list(self.superseded), pa.string()))
+        self.connection.register("_old", table.filter(old))
+        self.connection.register("_now", table.filter(pc.invert(old)))
 
     def _ledger_query(self) -> str:
         """A parquet file a month, each of exactly the commits that the month now has."""

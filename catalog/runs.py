@@ -102,5 +102,7 @@ def _row(start: Mapping[str, Any], last: Mapping[str, Any] | None, now: datetime
             for name in ("campaign", "candidates", "versions", "machine")
         },
         "file": start.get("file", ""),
+        "unlooked": start.get("unlooked", 0),
+        "unlooked_objects": json.dumps(start.get("unlooked_objects", {}), sort_keys=True),
         **facts,
     }

@@ -276,6 +276,8 @@ RUN_SCHEMA = pa.schema(
         ("versions", pa.string()),  # json
         ("machine", pa.string()),  # json: host class, CPUs, GPUs
         ("station_days", pa.int64()),
+        ("unlooked", pa.int64()),  # objects that told nothing when it was planned: in no plan
+        ("unlooked_objects", pa.string()),  # the first of them, and why; json
     ]
 )
 

@@ -128,7 +128,8 @@ def parser() -> argparse.ArgumentParser:
         "example:\n  tidepick query catalog "
         '"SELECT station, phase, count(*) FROM picks_at(0.3) GROUP BY ALL"\n\n'
         "picks_at(t) gives SeisBench's picks at threshold t; picks_at2(p, s) one a phase;\n"
-        "picks_default() those at the thresholds that the weights recommend.",
+        "picks_default() those at the thresholds that the weights recommend.\n"
+        "superseded has the coverage that gave way to a later plan's bands; no other view has it.",
     )
     query.add_argument("catalog")
     query.add_argument("sql")
@@ -186,12 +187,7 @@ def parser() -> argparse.ArgumentParser:
     )
     ingest.add_argument("source")
     ingest.add_argument("destination")
-    ingest.add_argument(
-        "--kind",
-        choices=("sds", "files", "scedc", "ncedc", "earthscope", "geonet"),
-        default="sds",
-        help="of the source",
-    )
+    ingest.add_argument("--kind", default="sds", help="of the source, as in [archive]; default sds")
     ingest.add_argument("--pattern", default="**/*", help="of files: a glob below the source")
     ingest.add_argument("--start", type=date.fromisoformat, required=True, help="first day")
     ingest.add_argument("--end", type=date.fromisoformat, required=True, help="day after the last")

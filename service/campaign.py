@@ -116,10 +116,11 @@ class Compute(Table):
     """How the work is spread, and what it may take. Nothing here but the engine changes picks.
 
     max_attempts: tries of a shard of one station-day; a larger one is tried twice whole, then each
-    of its station-days by itself. Each invocation counts anew. price_per_hour: in $, of all the
-    workers together, that is of the whole machine or cluster. max_hours, max_cost: where a run
-    stops, over all invocations of it together; a run is the same campaign and plan, whatever its
-    limits and its workers.
+    of its station-days by itself. Each invocation counts anew. patience_minutes: a worker that
+    ends no station-day for so long hangs; it is killed, which counts as a try. price_per_hour: in
+    $, of all the workers together, that is of the whole machine or cluster. max_hours, max_cost:
+    where a run stops, over all invocations of all campaigns of this name in the catalogue, whatever
+    their plans, limits and workers.
     """
 
     engine: Literal["auto", "exact", "fast", "fp16"] = "auto"
@@ -128,6 +129,7 @@ class Compute(Table):
     gpus_per_worker: float = Field(0, ge=0)
     station_days_per_shard: int = Field(32, ge=1)
     max_attempts: int = Field(3, ge=1)
+    patience_minutes: float = Field(60, ge=0.1)
     price_per_hour: float | None = Field(None, ge=0)
     max_hours: float | None = Field(None, gt=0)
     max_cost: float | None = Field(None, gt=0)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +129,16 @@ def _run(options: argparse.Namespace, out: Console) -> int:
         "cost_per_station_day": summary.cost_each,
         "outcomes": dict(summary.outcomes),
         "failures": summary.failures,
+        "unlooked": len(summary.unlooked),
     }
     _show(out, options.json, f"run of {campaign.name}", facts)
+    for name, why in islice(summary.unlooked.items(), 1):
+        print(
+            f"tidepick: {len(summary.unlooked):,} objects of the archive could not be looked into "
+            f"and have no outcome, such as {name}: {why}; mend them, or leave them out by "
+            "archive.pattern",
+            file=sys.stderr,
+        )
     if summary.state == "interrupted":
         print("tidepick: interrupted; run the same command to go on", file=sys.stderr)
         return INTERRUPTED
@@ -237,8 +246,11 @@ def _ingest(options: argparse.Namespace, out: Console) -> int:
     from catalog.errors import Refusal
     from catalog.store import refuse_credentials
     from service.ingest import ingest_archive
-    from workers.archives import ArchiveConfig
+    from workers.archives import ARCHIVES, ArchiveConfig
 
+    kinds = [kind for kind in ARCHIVES if kind != "zarr"]
+    if options.kind not in kinds:
+        raise Refusal(f"--kind {options.kind}: a source is one of {', '.join(kinds)}")
     if options.end <= options.start:
         raise Refusal(f"--end {options.end}: not after --start {options.start}")
     root = refuse_credentials(options.source)

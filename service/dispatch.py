@@ -1,8 +1,9 @@
 """Hands shards to actors, a bounded number at a time, until every one is over.
 
 A shard that dies with its worker is known: it is the one that the worker had in hand, and those
-behind it are handed out again without blame. What fails as a whole is tried a station-day at a
-time, so that one that can never be picked takes no other with it.
+behind it are handed out again without blame. A worker that ends no station-day for as long as the
+campaign has patience hangs: it is killed, and that is a death like others. What fails as a whole is
+tried a station-day at a time, so that one that can never be picked takes no other with it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ run goes on with the workers that it has."""
 LANDING_S = 60.0
 """What a run that stops waits for shards in flight: this, or twice what a shard takes if more."""
 
+HUNG = "no station-day was done in compute.patience_minutes {:g}: its worker hung and was killed"
+
 DIED = "its worker died: killed (out of memory?), crashed, or its machine was lost"
 
 
@@ -62,21 +65,25 @@ class Over:
 
 @dataclass(eq=False, slots=True)
 class _Worker:
-    """An actor. up: it has started, and has not died since."""
+    """An actor. up: it has started, and has not died since. sign: when it last showed that it gets
+    on, or was given work after it had none."""
 
     actor: Any
     up: bool = False
+    sign: float = 0.0
 
 
 @dataclass(slots=True)
 class _Flight:
-    """A work that a worker was given. blameless: the worker died of another, or before it."""
+    """A work that a worker was given. blameless: the worker died of another, or before it; hung:
+    it was killed over this one."""
 
     worker: _Worker
     work: Work
     number: int
     begun: float
     blameless: bool = False
+    hung: bool = False
 
 
 class Dispatch:
@@ -116,6 +123,7 @@ class Dispatch:
                 self._hand_out(waiting, self._idle.popleft())
                 waiting = self._following()
             yield from self._returned()
+            self._end_the_hung()
             waiting = waiting or self._following()
 
     def _following(self) -> Work | None:
@@ -125,7 +133,10 @@ class Dispatch:
     def _hand_out(self, work: Work, worker: _Worker) -> None:
         self._handed_out += 1
         flight = _Flight(worker, work, self._handed_out, time.monotonic())
-        self._flying[worker.actor.pick.remote(work)] = flight
+        if all(other.worker is not worker for other in self._flying.values()):
+            worker.sign = flight.begun
+        stream = worker.actor.picking.options(num_returns="streaming").remote(work)
+        self._flying[stream] = flight
 
     def _land(self) -> Iterator[Over]:
         """Wait for what is in flight, and no longer than it should take."""
@@ -146,30 +157,53 @@ class Dispatch:
             else:
                 yield from self._came_back(reference)
 
-    def _came_back(self, reference: Any) -> Iterator[Over]:
+    def _came_back(self, stream: Any) -> Iterator[Over]:
         import ray
         from ray.exceptions import ActorDiedError, RayActorError, RayError
 
-        flight = self._flying.pop(reference)
+        flight = self._flying.pop(stream)
         work, worker = flight.work, flight.worker
+        worker.sign = time.monotonic()
         try:
-            report = ray.get(reference)
+            report = ray.get(next(stream))
         except RayActorError as error:
             guilty = self._died(flight)
             if worker.up:
                 self._lose(worker, for_good=isinstance(error, ActorDiedError))
             if guilty:
-                yield from self._failed(work, DIED)
+                why = HUNG.format(self._compute.patience_minutes) if flight.hung else DIED
+                yield from self._failed(work, why)
             else:
                 self._again.append(work)
         except RayError as error:
             self._free(worker)
             yield from self._failed(work, in_a_line(error))
         else:
+            if report is None:  # it gets on
+                self._flying[stream] = flight
+                return
             self._free(worker)
             self._took.append(time.monotonic() - flight.begun)
             self._tries.pop(work, None)
             yield Over(work, report)
+
+    def _end_the_hung(self) -> None:
+        """Kill workers that have shown no sign for too long, and have sent none that waits here."""
+        import ray
+
+        patience = timedelta(minutes=self._compute.patience_minutes).total_seconds()
+        overdue = time.monotonic() - patience
+        for worker in {f.worker for f in self._flying.values() if f.worker.up}:
+            if worker.sign > overdue:
+                continue
+            its = {stream: f for stream, f in self._flying.items() if f.worker is worker}
+            if ray.wait([*its], timeout=0)[0]:
+                continue
+            first = min(its.values(), key=lambda flight: flight.number)
+            for flight in its.values():
+                flight.hung, flight.blameless = flight is first, flight is not first
+            ray.kill(worker.actor, no_restart=False)
+            self._lose(worker, for_good=False)
 
     def _died(self, flight: _Flight) -> bool:
         """Whether it was in hand when its worker died: the oldest, for each does one at a time."""

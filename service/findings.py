@@ -36,7 +36,8 @@ class Findings:
     that the archive holds and the metadata do not know; they are planned. Of phantom stations the
     archive holds nothing, of unknown stations the metadata know nothing. outside_epochs: held
     station-days that are not planned because no epoch has them; not_chosen: because of bands and
-    locations. unreadable: objects that could not be looked into, and why. notes: how it was told.
+    locations. unreadable: objects that could not be looked into, and why; unlooked: those of them
+    that therefore are in no plan and get no outcome. notes: how it was told.
     """
 
     stations: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -49,6 +50,7 @@ class Findings:
     outside_epochs: int = 0
     not_chosen: int = 0
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    unlooked: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @classmethod
@@ -82,6 +84,8 @@ class Findings:
             findings.phantom_stations = sorted({*map(_station, findings.phantoms)} - here)
             findings.unknown_stations = sorted({*map(_station, findings.unknown)} - on_paper)
         findings.unreadable = unreadable_of(archive)
+        if isinstance(archive, FilesArchive):  # elsewhere a name says which station-day it is
+            findings.unlooked = findings.unreadable
         if isinstance(archive, StationDayArchive):
             looked = len(archive.looked_into)
             findings.notes = [

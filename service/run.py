@@ -47,7 +47,8 @@ class Summary:
     """What one invocation of a run did, and what the catalogue now holds of its plan.
 
     Counts are of station-days x candidates. reason: why it stopped before the end. cost: in $, of
-    this invocation, None without a price.
+    this invocation, None without a price. unlooked: objects that told nothing when it was planned,
+    so that what they hold has no outcome, and why.
     """
 
     run: str
@@ -61,6 +62,7 @@ class Summary:
     reason: str = ""
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: dict[str, int] = field(default_factory=dict)
+    unlooked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -112,7 +114,7 @@ def run(
     """Pick what is outstanding of a prepared campaign. Ends when nothing is, or when it has to.
 
     address: a Ray cluster to join; None starts a Ray of its own and ends it again. file: the
-    campaign's, as the user named it. Raises LimitReached where the run has taken already what
+    campaign's, as the user named it. Raises LimitReached where the campaign took already what
     `max_hours` or `max_cost` allow, and WorkersLost.
     """
     assignment, plan, store = prepared.assignment, prepared.plan, prepared.store
@@ -120,12 +122,13 @@ def run(
     census = survey(*asked, plan.months(), retry)
     planned = plan.station_days * len(assignment.candidates)
     summary = Summary(assignment.run, planned, planned - sum(c.due for c in census.values()))
+    summary.unlooked = plan.findings.unlooked
     due = [month for month, found in census.items() if found.due]
     if not due:
         _conclude(summary, census, "complete")
         return summary
     compute = prepared.campaign.compute
-    limit = StopLoss(compute, store, assignment.run)
+    limit = StopLoss(compute, store, prepared.campaign.name)
     limit.admit()
     invocation = uuid.uuid4().hex[:12]
     pace = Pace()
@@ -211,7 +214,7 @@ def _conclude(summary: Summary, census: Mapping[Span, Census], state: str) -> No
         summary.outcomes += month.outcomes
         failures += month.failures
     summary.failures = dict(grouped(failures).most_common(REASONS))
-    lost = state == "complete" and (summary.left or summary.lost)
+    lost = state == "complete" and (summary.left or summary.lost or summary.unlooked)
     summary.state = "incomplete" if lost else state
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from itertools import repeat
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from catalog.plans import read_plans, spans
 from catalog.query import Coverage
 from service.reasons import NAMES
 from service.run import LOST
@@ -26,8 +26,9 @@ Row = dict[str, Any]
 def read_status(url: str) -> Row:
     """Outcomes by candidate, every run, what is left, and why things failed.
 
-    Counts are of station-days x candidates, rates of those an hour, costs in $. Raises CatalogError
-    where there is no catalogue.
+    Counts are of station-days x candidates, rates of those an hour, costs in $. What is left and
+    lost is counted over plans that no later one supersedes; gave_way: what stands aside for it.
+    Raises CatalogError where there is no catalogue.
     """
     catalog = Coverage(url)
     outcomes: dict[str, dict[str, int]] = defaultdict(dict)
@@ -39,14 +40,18 @@ def read_status(url: str) -> Row:
     for row in counted.to_pylist():
         outcomes[row["candidate"]][row["outcome"]] = row["station_days"]
         picks[row["candidate"]] += row["picks"]
-    plans = read_plans(catalog)
+    plans = read_plans(catalog.store)
+    standing = {run: plan for run, plan in plans.items() if run not in catalog.superseded}
+    found, left = _of_standing_plans(catalog, standing)
+    (gave_way,) = catalog.sql("SELECT count(*) AS n FROM superseded")["n"].to_pylist()
     return {
         "catalog": catalog.store.url,
         "candidates": {
             name: {"picks": picks[name], "outcomes": counts} for name, counts in outcomes.items()
         },
-        "left": _left(catalog, plans),
-        "lost": sum(counts.get(outcome, 0) for counts in outcomes.values() for outcome in LOST),
+        "left": left,
+        "lost": sum(found.get(outcome, 0) for outcome in LOST),
+        "gave_way": gave_way,
         "reasons": _reasons(catalog),
         "runs": _runs(catalog, plans),
     }
@@ -70,25 +75,26 @@ def _reasons(catalog: Coverage) -> list[Row]:
     return rows
 
 
-def read_plans(catalog: Coverage) -> dict[str, Row]:
-    """Every run's plan, by its id."""
-    keys = [e.key for e in catalog.store.list("runs/") if e.key.endswith("/plan.json")]
-    return {key.split("/")[1]: json.loads(catalog.store.fetch(key)[0]) for key in keys}
-
-
 def _runs(catalog: Coverage, plans: Mapping[str, Row]) -> list[Row]:
     """One row per run, all its invocations together, in the order of their beginnings."""
     invocations: dict[str, list[Row]] = {run: [] for run in plans}
     for row in catalog.sql("SELECT * FROM runs ORDER BY started").to_pylist():
         invocations.setdefault(row["run"], []).append(row)
     held = _outcomes_of_plans(catalog, plans)
-    runs = [run_row(run, plans[run], held[run], invocations[run]) for run in plans]
+    by = catalog.superseded
+    runs = [run_row(run, plans[run], held[run], invocations[run], by.get(run)) for run in plans]
     return sorted(runs, key=lambda run: run["started"] or "9")
 
 
-def run_row(run: str, plan: Row, outcomes: Mapping[str, int], invocations: Sequence[Row]) -> Row:
+def run_row(
+    run: str,
+    plan: Row,
+    outcomes: Mapping[str, int],
+    invocations: Sequence[Row],
+    superseded_by: str | None = None,
+) -> Row:
     """A run as it stands. outcomes: of its plan, whichever run brought them; invocations: its own,
-    oldest first, as in the view `runs`."""
+    oldest first, as in the view `runs`; superseded_by: the run of a later plan."""
     last: Row = invocations[-1] if invocations else {}
     going = [row for row in invocations if row["state"] == "running"]
     campaign = json.loads(last.get("campaign", "{}"))
@@ -108,6 +114,8 @@ def run_row(run: str, plan: Row, outcomes: Mapping[str, int], invocations: Seque
     state = "running" if going else last.get("state", "not begun")
     if invocations and not going and not left and not lost:
         state = "complete"  # one that died after its last commit, too
+    elif superseded_by and not going:
+        state = "superseded"
     file = shlex.quote(last.get("file") or "") if last.get("file") else "CAMPAIGN"
     return {
         "run": run,
@@ -115,6 +123,9 @@ def run_row(run: str, plan: Row, outcomes: Mapping[str, int], invocations: Seque
         "file": last.get("file", ""),
         "state": state,
         "reason": last.get("reason") or "",
+        "superseded_by": superseded_by,
+        "unlooked": last.get("unlooked", 0),
+        "unlooked_objects": json.loads(last.get("unlooked_objects", "{}")),
         "engine": last.get("engine", ""),
         "candidates": len(plan["candidates"]),
         "started": _iso(invocations[0]["started"]) if invocations else None,
@@ -136,8 +147,10 @@ def run_row(run: str, plan: Row, outcomes: Mapping[str, int], invocations: Seque
         "cost_left": hours_left * price if hours_left is not None and price is not None else None,
         "max_hours": compute.get("max_hours"),
         "max_cost": compute.get("max_cost"),
-        "resume": f"tidepick run {file}" if left and not going else None,
-        "retry": f"tidepick run {file} --retry {','.join(lost)}" if lost else None,
+        "resume": f"tidepick run {file}" if left and not going and not superseded_by else None,
+        "retry": f"tidepick run {file} --retry {','.join(lost)}"
+        if lost and not superseded_by
+        else None,
     }
 
 
@@ -146,19 +159,19 @@ def _iso(time: datetime) -> str:
 
 
 def _cells(plan: Row) -> int:
-    days = sum((stop - first).days for _, first, stop in _spans(plan))
+    days = sum((stop - first).days for _, first, stop in spans(plan))
     return len(plan["candidates"]) * days
 
 
 def _outcomes_of_plans(catalog: Coverage, plans: Mapping[str, Row]) -> dict[str, dict[str, int]]:
     """Outcomes of the station-days of each plan, whichever run brought them."""
-    spans = [
+    found_in = [
         (run, candidate["name"], *span)
         for run, plan in plans.items()
         for candidate in plan["candidates"]
-        for span in _spans(plan)
+        for span in spans(plan)
     ]
-    catalog.connection.register("_plans", _table(spans, plan=pa.string()))
+    catalog.connection.register("_plans", _table(found_in, plan=pa.string()))
     found: dict[str, dict[str, int]] = {run: {} for run in plans}
     counted = catalog.connection.sql(
         "SELECT plan, outcome, count(*) FROM coverage JOIN _plans "
@@ -170,35 +183,27 @@ def _outcomes_of_plans(catalog: Coverage, plans: Mapping[str, Row]) -> dict[str,
     return found
 
 
-def _left(catalog: Coverage, plans: Mapping[str, Row]) -> int:
-    """Station-days x candidates that are planned, by any run, and have no outcome."""
+def _of_standing_plans(catalog: Coverage, plans: Mapping[str, Row]) -> tuple[dict[str, int], int]:
+    """Outcomes of what is planned, by any of these; and how much of it has none."""
     catalog.connection.register("_planned", _planned(plans))
     counted = catalog.connection.sql(
-        "SELECT count(*) FROM coverage JOIN _planned "
-        "USING (candidate, network, station, location, band) WHERE day >= first AND day < stop"
+        "SELECT outcome, count(*) FROM coverage JOIN _planned "
+        "USING (candidate, network, station, location, band) WHERE day >= first AND day < stop "
+        "GROUP BY ALL"
     )
-    (covered,) = counted.fetchall()[0]
+    found = dict(counted.fetchall())
     wanted = catalog.connection.sql("SELECT coalesce(sum(stop - first), 0) FROM _planned")
-    return int(wanted.fetchall()[0][0]) - int(covered)
+    return found, int(wanted.fetchall()[0][0]) - sum(found.values())
 
 
 def _planned(plans: Mapping[str, Row]) -> pa.Table:
     """Days [first, stop) that are planned, by candidate and trace; no day stands twice."""
-    spans: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
+    days: dict[tuple[str, str], list[tuple[date, date]]] = defaultdict(list)
     for plan in plans.values():
         for candidate in plan["candidates"]:
-            for trace, first, stop in _spans(plan):
-                spans[candidate["name"], trace].append((first, stop))
-    return _table([(*who, *days) for who, found in spans.items() for days in joined(found)])
-
-
-def _spans(plan: Row) -> Iterator[tuple[str, date, date]]:
-    """(trace, first, stop), days [first, stop) that a plan has of a trace (`Plan.to_json`)."""
-    start, end = (date.fromisoformat(plan[name]) for name in ("start", "end"))
-    every = [0, (end - start).days]
-    for trace, bounds in zip(plan["traces"], plan.get("days", repeat(every)), strict=False):
-        for first, stop in zip(bounds[::2], bounds[1::2], strict=True):
-            yield trace, start + timedelta(days=first), start + timedelta(days=stop)
+            for trace, first, stop in spans(plan):
+                days[candidate["name"], trace].append((first, stop))
+    return _table([(*who, *span) for who, found in days.items() for span in joined(found)])
 
 
 def _table(spans: Sequence[tuple[Any, ...]], **more: pa.DataType) -> pa.Table:

@@ -21,7 +21,13 @@ from service.terminal import duration, money
 RUNS = 10
 """The latest runs that are shown."""
 
-COLOURS = {"complete": "green", "running": "cyan", "incomplete": "yellow", "stopped": "yellow"}
+COLOURS = {
+    "complete": "green",
+    "running": "cyan",
+    "incomplete": "yellow",
+    "stopped": "yellow",
+    "superseded": "dim",
+}
 
 
 def watch_status(
@@ -46,6 +52,14 @@ def status_screen(status: dict[str, Any]) -> Group:
     for run in status["runs"][-RUNS:]:
         parts += [Text(), _run(run)]
     parts += [Text(), _outcomes(status["candidates"])]
+    if status["gave_way"]:
+        parts.append(
+            Text(
+                f"{status['gave_way']:,} more gave way to the bands of a later plan: they are "
+                "kept, in the view superseded, and neither they nor their picks are counted",
+                style="dim",
+            )
+        )
     if status["reasons"]:
         parts += [Text(), _reasons(status["reasons"])]
     return Group(*parts)
@@ -97,13 +111,27 @@ def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
     if run["max_cost"] is not None:
         costs.append(f"stops at {money(run['max_cost'])}")
     lines = [
-        ("why", run["reason"] if run["state"] != "complete" else ""),
+        ("why", _why(run)),
         ("rate", ", ".join(f"{rate:,.0f}/h {when}" for rate, when in rates if rate is not None)),
         ("time", ", ".join(times) if run["invocations"] else ""),
         ("cost", ", ".join(costs)),
+        ("unlooked", _unlooked(run)),
         ("lost", ", ".join(f"{count:,} {outcome}" for outcome, count in run["lost"].items())),
     ]
     return [(name, text) for name, text in lines if text]
+
+
+def _why(run: dict[str, Any]) -> str:
+    if run["state"] == "superseded":
+        return f"a later plan of this campaign took its place: {run['superseded_by'][:12]}"
+    return str(run["reason"]) if run["state"] != "complete" else ""
+
+
+def _unlooked(run: dict[str, Any]) -> str:
+    if not run["unlooked"]:
+        return ""
+    name = min(run["unlooked_objects"])
+    return f"{run['unlooked']:,} objects told nothing, such as {name}; the others: --json"
 
 
 def _commands(run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ Shards and pieces travel to actors, never waveforms; reports come back, never pi
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -21,6 +23,9 @@ RESTARTS = -1
 TASK_RETRIES = 0
 """A shard that dies with its actor comes back to the driver, which alone counts attempts."""
 
+SIGN_S = 2.0
+"""Signs of progress come no closer together than this: a driver may hear thousands of actors."""
+
 
 class _PickActor:
     def __init__(self, assignment: Assignment) -> None:
@@ -32,6 +37,14 @@ class _PickActor:
 
     def pick(self, work: Work) -> Report:
         return self._picker.pick(work)
+
+    def picking(self, work: Work) -> Iterator[Report | None]:
+        """As `pick`, for num_returns="streaming": None now and then while station-days get done."""
+        told = time.monotonic()
+        for report in self._picker.picking(work):
+            if report is not None or time.monotonic() - told >= SIGN_S:
+                told = time.monotonic()
+                yield report
 
 
 class _ExamineActor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,17 +116,26 @@ class Picker:
 
     def pick(self, work: Work) -> Report:
         """Every station-day of the shard, for each candidate that has no commit yet."""
+        *_, report = self.picking(work)
+        assert report is not None
+        return report
+
+    def picking(self, work: Work) -> Iterator[Report | None]:
+        """As `pick`: None whenever a station-day is picked, and the report at the end."""
         standing = {name: self._standing(work, name) for name in work.candidates}
         wanted = [name for name, record in standing.items() if record is None]
         won = []
         if wanted:
-            days = list(pick_shard(self._archive, work.shard, [self._ready[n] for n in wanted]))
+            days = []
+            for day in pick_shard(self._archive, work.shard, [self._ready[n] for n in wanted]):
+                days.append(day)
+                yield None
             for name in wanted:
                 if self._commit(work, name, days):
                     won.append(name)
                 standing[name] = self._standing(work, name)
         records = {name: record for name, record in standing.items() if record is not None}
-        return Report(
+        yield Report(
             work,
             {n: Counter(row["outcome"] for row in r.coverage) for n, r in records.items()},
             {n: sum(row["picks"] for row in r.coverage) for n, r in records.items()},

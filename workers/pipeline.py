@@ -132,8 +132,7 @@ def pick_shard(
 
     Refusals of a station-day's own objects (403, unreadable bytes) become its outcome; those of its
     neighbours' are flagged HALO_LOST. A store that does not answer ends the shard, which is tried
-    again as a whole. A day with more samples than one
-    reading may have is read and picked in parts.
+    again as a whole. A day with more samples than one reading may have is read and picked in parts.
     """
 
     def read(trace: TraceId, start_ns: int, end_ns: int) -> Gathered | Picked:

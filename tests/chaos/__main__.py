@@ -20,7 +20,10 @@ from tests.chaos.campaign import Result, place, run_seed
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos", description="Whole campaigns on Ray under attack."
+        prog="python -m tests.chaos",
+        description="Whole campaigns on Ray under attack.",
+        epilog="Its processes are started again all the time and import this checkout: run it from "
+        "a clone that nobody edits meanwhile.",
     )
     parser.add_argument("--seeds", type=seeds, default=seeds("0-2"), help="0-19, or 3,5,8")
     parser.add_argument("--station-days", type=int, default=200, help="at least so many")

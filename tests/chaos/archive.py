@@ -64,6 +64,10 @@ class Network:
     def end(self) -> date:
         return self.start + timedelta(days=self.days)
 
+    def folder(self, seed: int) -> str:
+        """Part of the path of one station's objects, another one for each seed."""
+        return f"/XX/S{seed % self.stations:03d}/"
+
     def campaign(self, catalog: str) -> str:
         """The campaign file that fills a bucket."""
         tables = [f'[[candidate]]\nname = "{c}"\nweights = "builtin:{c}"' for c in CANDIDATES]

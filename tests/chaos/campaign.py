@@ -91,10 +91,10 @@ def run_seed(
     campaign.write_text(where.network.campaign(bucket))
     url = f"s3://{bucket}/catalog"
     begun = time.monotonic()
-    with faulty(where.endpoint, seed, folder) as door:
+    with faulty(where.endpoint, seed, folder, where.network.folder(seed)) as door:
         known = environment(door.url)
         with ray_nodes(known) as (nodes, ours), Reader(url, known, read_every_s) as reader:
-            user = User(campaign, nodes.address, ours)
+            user = User(campaign, nodes.address, ours, door.admit)
             monkey = Monkey(seed, actions, nodes, door, user, folder / "monkey.log")
             try:
                 _attack(user, monkey, say)

@@ -103,13 +103,18 @@ class Door:
     def open(self) -> None:
         self.process.send_signal(signal.SIGUSR2)
 
+    def admit(self) -> None:
+        """What was refused is given from now on."""
+        self.process.send_signal(signal.SIGHUP)
+
 
 @contextmanager
-def faulty(upstream: str, seed: int, folder: Path) -> Iterator[Door]:
-    """The proxy of a seed before an endpoint."""
+def faulty(upstream: str, seed: int, folder: Path, refused: str) -> Iterator[Door]:
+    """The proxy of a seed before an endpoint. refused: part of the path of what is, at first."""
     port, counts, log = free_port(), folder / "faults.json", folder / "proxy.log"
     command = [sys.executable, "-m", "tests.chaos.proxy", "--upstream", upstream]
     command += ["--port", str(port), "--seed", str(seed), "--counts", str(counts)]
+    command += ["--refuse", refused]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
     door = Door(f"http://{HOST}:{port}", process, {})

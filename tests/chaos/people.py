@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,25 +52,28 @@ class Driver:
 class User:
     """Starts the run, and starts it again when it ended without being complete.
 
-    Where station-days failed for good, with `--retry failed`, as the run tells.
+    Where station-days failed for good, with `--retry failed`, as the run tells; and where nothing
+    else is left than what the store refuses, once it has asked for access, with
+    `--retry failed,access_denied`. ask: how it asks.
     """
 
     campaign: Path
     address: str
     environment: Mapping[str, str]
+    ask: Callable[[], None]
     drivers: list[Driver] = field(default_factory=list)
     invocations: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     why: list[str] = field(default_factory=list)
     complete: bool = False
-    _failed: bool = False
+    _retry: list[str] = field(default_factory=list)
 
     def start(self) -> None:
         folder = self.campaign.parent
         out, err = (folder / f"run-{self.invocations:02d}.{kind}" for kind in ("out", "err"))
         arguments = ["run", self.campaign, "--address", self.address]
-        if self._failed:
-            arguments += ["--retry", "failed"]
+        if self._retry:
+            arguments += ["--retry", ",".join(self._retry)]
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
                 command(*arguments), cwd=ROOT, env=self.environment, stdout=stdout, stderr=stderr
@@ -88,7 +91,12 @@ class User:
             facts = driver.facts()
             self.ends[str(code)] += 1
             self.complete = self.complete or code == COMPLETE
-            self._failed = bool(facts.get("outcomes", {}).get("failed"))
+            outcomes = facts.get("outcomes", {})
+            if "access_denied" not in self._retry:
+                self._retry = ["failed"] if outcomes.get("failed") else []
+                if outcomes.get("access_denied") and not facts["left"] and not self.drivers:
+                    self.ask()
+                    self._retry = ["failed", "access_denied"]
             if code in (INCOMPLETE, REFUSED):
                 told = facts.get("error") or f"{facts.get('outcomes')} {facts.get('failures')}"
                 self.why.append(f"{code}: {told}"[:400])

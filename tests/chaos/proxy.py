@@ -4,8 +4,9 @@
 
 What befalls a request is drawn from the seed, from what it asks for, and from how many times that
 was asked for: the n-th request for a key has the same fate in every run of a seed, whatever comes
-between. SIGUSR1 closes the endpoint and cuts what is open, SIGUSR2 opens it again; at SIGTERM it
-writes how many requests it saw and how many of each fault it made.
+between. SIGUSR1 closes the endpoint and cuts what is open, SIGUSR2 opens it again; what has
+`--refuse` in its path is answered 403 until SIGHUP; at SIGTERM it writes how many requests it saw
+and how many of each fault it made.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ PUT = {
 LIST = {"stale": 0.250}
 """A listing as it was up to `STALE_S` seconds ago."""
 
+FORBIDDEN = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
 STALE_S = 20.0
 LATE_S = 6.0
 
@@ -88,6 +91,7 @@ class Proxy:
 
     def __init__(self, upstream: str, seed: int, rates: Mapping[str, float] | None = None) -> None:
         self.upstream, self.seed, self.rates = upstream, seed, rates
+        self.refused = ""  # part of the path of objects that are not to be read, for now
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self._asked: Counter[str] = Counter()
@@ -136,6 +140,9 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         listing = request.method == "GET" and "list-type" in request.query
+        if self.refused and self.refused in request.path:
+            self.faults["403, for now"] += 1
+            return web.Response(status=403, text=FORBIDDEN, content_type="application/xml")
         what = f"{request.method} {_ATTEMPT.sub('/*.parquet', request.path)}"
         if listing:
             what += " {prefix} {delimiter}".format_map(Counter(request.query))  # "" where it is not
@@ -258,12 +265,14 @@ def _cut(request: web.Request, gently: bool = False) -> web.StreamResponse:
     return web.Response(status=500)  # which nobody sees
 
 
-async def _serve(upstream: str, port: int, seed: int, counts: Path) -> None:
+async def _serve(upstream: str, port: int, seed: int, counts: Path, refused: str) -> None:
     proxy = Proxy(upstream, seed)
+    proxy.refused = refused
     await proxy.open(port)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     for number, act in ((signal.SIGUSR1, proxy.refuse), (signal.SIGUSR2, proxy.resume)):
         loop.add_signal_handler(number, lambda act=act: loop.create_task(act()))  # type: ignore[misc]
+    loop.add_signal_handler(signal.SIGHUP, setattr, proxy, "refused", "")
     loop.add_signal_handler(signal.SIGTERM, over.set)
     await over.wait()
     counts.write_text(json.dumps(proxy.counts(), indent=1))
@@ -276,8 +285,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--counts", type=Path, required=True, help="json, written at the end")
+    parser.add_argument("--refuse", default="", help="part of the path of objects; until SIGHUP")
     options = parser.parse_args()
-    asyncio.run(_serve(options.upstream, options.port, options.seed, options.counts))
+    asyncio.run(
+        _serve(options.upstream, options.port, options.seed, options.counts, options.refuse)
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from catalog.schema import TraceId, day_start_ns
 from catalog.store import open_store
 from service.campaign import load_campaign
 from service.cli import main
-from service.dispatch import DIED, IN_FLIGHT
+from service.dispatch import DIED, HUNG, IN_FLIGHT
 from service.outstanding import outstanding
 from service.prepare import prepare
 from workers.picker import Picker, Report, Work
@@ -29,6 +29,7 @@ from workers.synthetic import station_day, write_sds
 FIRST = date(2024, 3, 1)
 STATIONS = ("BAD", "ONE", "TWO")
 DAYS = 4
+PATIENCE = 0.1  # minutes
 PLANNED = len(STATIONS) * DAYS
 
 CAMPAIGN = """\
@@ -102,8 +103,8 @@ def employ(monkeypatch: pytest.MonkeyPatch, pick: Callable[[Any, Work], Report])
     import ray
 
     class Other(workers.actor._PickActor):  # pickled by value, being local
-        def pick(self, work: Work) -> Report:
-            return pick(self._picker, work)
+        def picking(self, work: Work) -> Iterator[Report | None]:
+            yield pick(self._picker, work)
 
     monkeypatch.setattr(workers.actor, "PickActor", ray.remote(Other))
 
@@ -169,6 +170,62 @@ def test_a_station_day_that_kills_its_worker_is_given_up_alone(
     assert main(["status", url]) == 1
     assert f"tidepick run {path} --retry failed\n" in capsys.readouterr().out
 
+    assert main(["run", str(path), "--retry", "failed"]) == 0
+    assert rows(url) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_reading_that_never_ends_is_given_up_and_slow_ones_are_not(
+    campaign: Callable[..., Path],
+    undisturbed: dict[str, list[Any]],
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One object is a pipe into which nobody writes. Its day and those on either side, whose halo
+    it holds, wait for ever; a shard of eight slow station-days outlasts the patience, and none of
+    them does."""
+    pause = 60 * PATIENCE / 6
+
+    class Slow(workers.actor._PickActor):  # pickled by value, being local
+        def __init__(self, assignment: Any) -> None:
+            super().__init__(assignment)
+            read = self._picker._archive.read
+
+            class Archive:
+                def read(self, *asked: Any) -> Any:
+                    time.sleep(pause)
+                    return read(*asked)
+
+            self._picker._archive = Archive()  # type: ignore[assignment]
+
+    pipe = next((root / "2024/XX/BAD/HHZ.D").glob("*.063"))
+    sound = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    try:
+        with monkeypatch.context() as patch:
+            import ray
+
+            patch.setattr(workers.actor, "PickActor", ray.remote(Slow))
+            path = campaign(f"max_attempts = 1\npatience_minutes = {PATIENCE}", size=8)
+            assert main(["run", str(path), "--json"]) == 1
+    finally:
+        pipe.unlink()
+        pipe.write_bytes(sound)
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["failures"] == {f"after 1 attempt: {HUNG.format(PATIENCE)}": 3}
+    assert (facts["left"], facts["outcomes"]) == (0, {"picked": PLANNED - 3, "failed": 3})
+    url = facts["catalog"]
+    failed = Catalog(url).sql("SELECT station, day FROM coverage WHERE outcome = 'failed'")
+    assert sorted((row["station"], row["day"].day) for row in failed.to_pylist()) == [
+        ("BAD", 2),
+        ("BAD", 3),
+        ("BAD", 4),
+    ]
+    sizes = Catalog(url).sql("SELECT count(*) AS n FROM coverage GROUP BY shard")["n"].to_pylist()
+    assert sorted(sizes) == [1] * 8 + [4], "the shard behind it was innocent"
     assert main(["run", str(path), "--retry", "failed"]) == 0
     assert rows(url) == undisturbed
 

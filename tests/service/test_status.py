@@ -161,7 +161,7 @@ def test_a_run_that_stopped_says_why_and_what_then(
     begin(store, "a1", price_per_hour=2.0, max_hours=1)
     pick(store, 5, {3: "after 3 attempts: OSError: s3://b/{day} timed out"})
     at(3600)
-    end(store, "a1", "stopped", 50, 3600.0, "compute.max_hours 1 reached: the run took 1 h")
+    end(store, "a1", "stopped", 50, 3600.0, "compute.max_hours 1 reached: it took 1 h")
     run = run_of(store)
     assert (run["state"], run["lost"]) == ("stopped", {"failed": 5})
     assert run["retry"] == "tidepick run 'cascadia 2024.toml' --retry failed"
@@ -216,16 +216,18 @@ def test_the_stop_loss_counts_every_invocation_at_its_price(
     end(store, "a1", "interrupted", 5, 7200.0)
     begin(store, "a2")  # without a price; killed after an hour
     pulse(store, "a2", 1, 5, 3600.0, 5.0)
-    write_run_record(store, "another", "b1", "start", json.loads(start_of(store)))
+    other = json.loads(start_of(store))
+    write_run_record(store, "another", "b1", "start", other | {"campaign": {"name": "alaska"}})
+    write_run_record(store, "of another plan", "c1", "start", other)  # which has taken nothing yet
 
     def reached(**limits: float) -> str:
-        return StopLoss(Compute(price_per_hour=10.0, **limits), store, RUN).reached()  # type: ignore[arg-type]
+        return StopLoss(Compute(price_per_hour=10.0, **limits), store, "cascadia").reached()  # type: ignore[arg-type]
 
     assert reached(max_hours=3.1) == "" and reached(max_cost=14.1) == ""
-    assert reached(max_hours=2.99).startswith("compute.max_hours 2.99 reached: the run took 3 h")
-    assert reached(max_cost=13.99).startswith("compute.max_cost 13.99 reached: the run took $14")
+    assert reached(max_hours=2.99).startswith("compute.max_hours 2.99 reached: it took 3 h")
+    assert reached(max_cost=13.99).startswith("compute.max_cost 13.99 reached: it took $14")
     with pytest.raises(LimitReached, match=r"raise compute\.max_hours to go on"):
-        StopLoss(Compute(max_hours=1), store, RUN).admit()  # type: ignore[call-arg]
+        StopLoss(Compute(max_hours=1), store, "cascadia").admit()  # type: ignore[call-arg]
     StopLoss(Compute(max_hours=1), store, "never begun").admit()  # type: ignore[call-arg]
 
 
