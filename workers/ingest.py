@@ -26,7 +26,7 @@ from workers.archives.zarr import FORMAT, MARKER, group_path, zarr_store
 from workers.decode import BadFormat
 from workers.losses import settled
 from workers.orientation import oriented
-from workers.waveform import Reading, Waveform, grid_index, grid_time, same_rate, stretches
+from workers.waveform import Reading, Waveform, grid_index, grid_time, same_rate, stretches, words
 
 CHUNK_SECONDS = 7200
 """Measured on a noisy 100 Hz day, 1-4 h: reading it all takes the same; a halo 6, 10, 18 ms."""
@@ -101,7 +101,12 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
     except StoreError as error:
         return Ingested(station_day, "refused", detail=str(error))
     waveforms = list(_waveforms(reading, station_day))
-    detail = "; ".join(reading.detail)
+    inside = [
+        one
+        for one in reading.detail
+        if one[1] < station_day.end_ns and one[2] > station_day.start_ns
+    ]
+    detail = "; ".join(words(inside))
     if not waveforms:
         return Ingested(station_day, "empty", detail=detail)
     for rate, waveform in waveforms:
@@ -113,7 +118,7 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         "rates": [f"{rate:.12g}Hz" for rate, _ in waveforms],
         "inputs": dict(reading.inputs),
         "flags": _flags_inside(reading, station_day) + _rotated(waveforms),
-        "detail": list(reading.detail),
+        "detail": words(inside),
         "repairs": [
             ns for ns in reading.repairs if station_day.start_ns <= ns < station_day.end_ns
         ],

@@ -119,7 +119,7 @@ def joined(picked: Sequence[Picked], goes_on: Sequence[bool]) -> Picked:
     return Picked(
         outcome=outcome,
         why=_once(one.why for one in picked if one.outcome is outcome),
-        said=_once(one.said for one in picked),
+        said=tuple(dict.fromkeys(text for one in picked for text in one.said)),
         picks=pa.concat_tables(one.picks for one in picked),
         seconds=sum(one.seconds for one in picked),
         segments=sum(one.segments for one in picked) - cut_through,

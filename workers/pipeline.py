@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
-from math import ceil
 
 import numpy as np
 
@@ -25,9 +24,8 @@ from workers.losses import settled
 from workers.parts import Gathered, Part, ahead, in_parts, joined
 from workers.quality import Quality
 from workers.recipe import Curve
-from workers.resampling import reach_s
-from workers.span import Candidate, Picked, Span, halo
-from workers.waveform import NS, Reading, Samples
+from workers.span import Candidate, Picked, Span, margin_ns
+from workers.waveform import Reading, Samples
 
 
 def pick_span(
@@ -53,7 +51,7 @@ def read_span(
     Raises AccessDenied and BadFormat for objects of the span itself; those that only the halo
     reaches into leave a mark (workers/losses.py).
     """
-    margin = max(ceil(((halo(c.rate) + 2) / c.rate + reach_s(c.rate)) * NS) for c in candidates)
+    margin = max(margin_ns(candidate.rate) for candidate in candidates)
     return settled(archive.read(trace, start_ns - margin, end_ns + margin), start_ns, end_ns)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from catalog.schema import PHASES, Flag, Outcome, TraceId
 from workers.engines import Engine
+from workers.losses import beside
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
 from workers.quality import Quality, context, mended, screened
 from workers.recipe import Curve, Recipe
-from workers.resampling import FASTEST, SLOWEST, on_grid, resamples
+from workers.resampling import FASTEST, SLOWEST, on_grid, reach_s, resamples
 from workers.rows import SPAN_SCHEMA, Found, Ground, rows, varies
 from workers.waveform import (
     ALIASES,
@@ -30,6 +32,7 @@ from workers.waveform import (
     grid_time,
     same_rate,
     stretches,
+    words,
 )
 from workers.weights import Preparation, Weights
 from workers.windows import segments, window_starts
@@ -93,7 +96,7 @@ class Picked:
 
     outcome: Outcome
     why: str = ""
-    said: str = ""
+    said: tuple[str, ...] = ()
     picks: pa.Table = field(default_factory=SPAN_SCHEMA.empty_table)
     seconds: float = 0.0
     segments: int = 0
@@ -122,7 +125,7 @@ class Picked:
         """Why, and whatever else was met."""
         short = f"{self.left_over} stretches are shorter than a window, and not picked"
         fragmented = short if self.flags & Flag.FRAGMENTED else ""
-        return "; ".join(part for part in (self.why, fragmented, self.said) if part)
+        return "; ".join(part for part in (self.why, fragmented, *self.said) if part)
 
 
 def reach(rate: int) -> int:
@@ -138,6 +141,11 @@ def halo(rate: int) -> int:
     return reach(rate) + 1 + WINDOW + context(rate)
 
 
+def margin_ns(rate: int) -> int:
+    """What is read on both sides of a span: the halo, and what resampling looks at beside it."""
+    return ceil(((halo(rate) + 2) / rate + reach_s(rate)) * NS)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """One trace on the grid of one rate: samples [first, last) and a halo on both sides."""
@@ -147,7 +155,7 @@ class Span:
     last: int
     waveform: Waveform
     flags: Sequence[tuple[int, int, int]]
-    detail: str
+    told: Sequence[str]  # problems met
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
     other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
     unturned: Sequence[str]  # U, V or W inside the span, where they are never all there
@@ -182,6 +190,12 @@ class Span:
             and f.start * NS / f.rate < end_ns
             and f.stop * NS / f.rate > start_ns
         ]
+        near = list(beside(reading, margin_ns(rate)))
+        marks = {(Flag.HALO_LOST, low, high) for _, low, high in near}
+        problems = [
+            *reading.detail,
+            *((f"beside this span {why}", low, high) for why, low, high in near),
+        ]
         turned = waveform.marks.get(Flag.ROTATED)
         tilted = {f.component for f in inside if f.component in TILTED}
         return cls(
@@ -189,8 +203,8 @@ class Span:
             first,
             last,
             waveform,
-            reading.flags,
-            "; ".join(reading.detail),
+            sorted({*reading.flags, *marks}),
+            words(one for one in problems if one[1] < end_ns and one[2] > start_ns),
             segments(waveform.mask, waveform.marks.get(Flag.FILLED)),
             sorted({f.rate for f in inside if not same_rate(f.rate, rate)}),
             sorted(tilted) if turned is None or not turned[core].any() else (),
@@ -222,12 +236,11 @@ class Span:
                 met=met,
             )
         if self.unturned:
-            return Picked(
-                Outcome.BAD_FORMAT, self._unturned(), self.detail, repaired=self.repaired, met=met
-            )
-        outcome = Outcome.BAD_FORMAT if met & Flag.SALVAGED else Outcome.NO_DATA
-        detail = self.detail or (NO_NUMBERS if met & Flag.NOT_FINITE else "")
-        return Picked(outcome, detail, repaired=self.repaired, met=met)
+            outcome, why = Outcome.BAD_FORMAT, self._unturned()
+        else:
+            outcome = Outcome.BAD_FORMAT if met & Flag.SALVAGED else Outcome.NO_DATA
+            why = NO_NUMBERS if met & Flag.NOT_FINITE and not self.told else ""
+        return Picked(outcome, why, tuple(self.told), repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
         """Columns at which windows begin, ascending; empty if none reaches the span."""
@@ -306,8 +319,7 @@ class Span:
 
     def _said(self) -> Iterator[str]:
         """What became of data that are not picked as they are, in words."""
-        if self.detail:
-            yield self.detail
+        yield from self.told
         for rates, verb in ((self.brought, "resampled"), (self.left_out, "left out")):
             if rates:
                 yield f"data at {_hertz(rates)} {verb}"
@@ -340,7 +352,7 @@ class Span:
         return Picked(
             outcome=outcome,
             why=why,
-            said="; ".join(self._said()),
+            said=tuple(self._said()),
             picks=SPAN_SCHEMA.empty_table() if picks is None else picks,
             seconds=int(mask.any(axis=0).sum()) / self.waveform.rate,
             segments=len(inside),

@@ -646,7 +646,7 @@ def test_days_in_one_file_are_cut_at_its_own_with_an_hour_to_spill(tmp_path: Pat
     waveform = assemble(reading.fragments, 2, low, low + len(samples))
     np.testing.assert_array_equal(waveform.data[0], samples)
     assert waveform.conflict is None
-    assert "more than an hour outside of its day" in reading.detail[0]
+    assert "more than an hour outside of its day" in reading.detail[0][0]
     alone = objects.gather(TRACE, candidates[:1], START, START + 2 * DAY_NS)
     waveform = assemble(alone.fragments, 2, low, low + len(samples))
     assert waveform.mask[0].sum() == 2 * (86_400 + 3600)
@@ -707,7 +707,7 @@ def test_a_channel_without_a_time_is_flagged_beside_a_good_one() -> None:
     assert not decoded.channels[lost].fragments
     assert spans(decoded, Flag.SALVAGED, lost) == [(START, START + 3000 * STEP)]
     assert not decoded.channels[Z].flags
-    assert f"all {len(parts)} records of XX.SYN..HHN have damaged headers" in decoded.detail[0]
+    assert f"all {len(parts)} records of XX.SYN..HHN have damaged headers" in decoded.said[0]
 
 
 # Codes

@@ -45,7 +45,7 @@ from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreU
 from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
 from workers.archives.objects import offsets_within, require_root
 from workers.decode import BadFormat
-from workers.waveform import Fragment, Lost, Reading, grid_index
+from workers.waveform import Fragment, Lost, Reading, Told, grid_index
 
 FORMAT = "tidepick-continuous-1"
 MARKER = "zarr.json"
@@ -113,7 +113,7 @@ class ZarrArchive:
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
-        detail: list[str] = []
+        detail: list[Told] = []
         repairs: list[int] = []
         lost: list[Lost] = []
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
@@ -132,11 +132,10 @@ class ZarrArchive:
                 lost.append(Lost(Outcome.BAD_FORMAT, *span, str(error)))
             else:
                 flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
-                detail += attributes["detail"]
+                detail += [(text, *span) for text in attributes["detail"]]
                 repairs += attributes["repairs"]
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        told = list(dict.fromkeys(detail))
-        return Reading(fragments, inputs, sorted(set(flags)), told, repairs, lost)
+        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost)
 
     def _fragments(
         self, path: str, rates: Sequence[str], start_ns: int, end_ns: int
