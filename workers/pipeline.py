@@ -21,10 +21,11 @@ from workers.archives import Archive
 from workers.decode import BadFormat
 from workers.filtering import filtered
 from workers.losses import settled
-from workers.parts import Gathered, Part, ahead, in_parts, joined
+from workers.parts import Gathered, Part, ahead, in_parts
+from workers.picked import Picked, joined
 from workers.quality import Quality
 from workers.recipe import Curve
-from workers.span import Candidate, Picked, Span, margin_ns
+from workers.span import Candidate, Span, margin_ns
 from workers.waveform import Reading, Samples
 
 
@@ -148,17 +149,15 @@ def pick_shard(
         for part in in_parts(partial(read, day.trace), day.start_ns, day.end_ns)
     )
     picked: list[Mapping[str, Picked]] = []
-    goes_on: list[bool] = []
     inputs: dict[str, str] = {}
     for day, part, found in _picked(parts, candidates):
         picked.append(found)
-        goes_on.append(part.goes_on)
         if isinstance(part.read, Gathered):
             inputs |= part.read.inputs
         if part.end_ns == day.end_ns:
-            whole = {c.name: joined([each[c.name] for each in picked], goes_on) for c in candidates}
+            whole = {c.name: joined([each[c.name] for each in picked]) for c in candidates}
             yield StationDayPicked(day, whole, inputs)
-            picked, goes_on, inputs = [], [], {}
+            picked, inputs = [], {}
 
 
 def _picked(

@@ -19,6 +19,7 @@ from workers.engines import Engine
 from workers.losses import beside
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
+from workers.picked import Counted, Picked
 from workers.quality import Quality, context, mended, screened
 from workers.recipe import Curve, Recipe
 from workers.resampling import FASTEST, SLOWEST, on_grid, reach_s, resamples
@@ -41,10 +42,6 @@ IntArray = NDArray[np.int64]
 
 DEAD = "every component is constant"
 NO_NUMBERS = "no sample is a finite number"
-
-LEFT_OVER = 100
-"""So many stretches of a day may be too short for a window until that is said of it. There is no
-limit to those that are picked: a day has room for 2,879, three windows each at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,50 +81,6 @@ class Candidate:
         return self.rate, self.quality
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """What became of one span for one candidate.
-
-    why: the reason of the outcome; said: problems met, in words. picks: SPAN_SCHEMA, sorted by time
-    and phase. segments: contiguous stretches, gaps filled, of which `left_over` are too short for a
-    window; fragments: as recorded, of the component that has most. living, present: bits of the
-    components that vary, and that have samples. met: bits of `catalog.schema.Flag`, see `flags`.
-    """
-
-    outcome: Outcome
-    why: str = ""
-    said: tuple[str, ...] = ()
-    picks: pa.Table = field(default_factory=SPAN_SCHEMA.empty_table)
-    seconds: float = 0.0
-    segments: int = 0
-    fragments: int = 0
-    left_over: int = 0
-    living: int = 0
-    present: int = 0
-    sampling_rate: float = 0.0
-    resampled_from: float = 0.0
-    repaired: int = 0
-    saturated: int = 0
-    met: int = 0
-
-    @property
-    def n_components(self) -> int:
-        """Components that live."""
-        return self.living.bit_count()
-
-    @property
-    def flags(self) -> int:
-        flags = self.met | (Flag.DEAD_COMPONENT if self.present & ~self.living else 0)
-        return flags | (Flag.FRAGMENTED if self.left_over > LEFT_OVER else 0)
-
-    @property
-    def detail(self) -> str:
-        """Why, and whatever else was met."""
-        short = f"{self.left_over} stretches are shorter than a window, and not picked"
-        fragmented = short if self.flags & Flag.FRAGMENTED else ""
-        return "; ".join(part for part in (self.why, fragmented, *self.said) if part)
-
-
 def reach(rate: int) -> int:
     return REACH_S * rate
 
@@ -159,7 +112,7 @@ class Span:
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
     other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
     unturned: Sequence[str]  # U, V or W inside the span, where they are never all there
-    fragments: int
+    recorded: tuple[Counted, Counted, Counted]
     repaired: int
 
     @classmethod
@@ -178,11 +131,11 @@ class Span:
         core = slice(margin, margin + last - first)
         if quality == "strict":
             waveform = on_grid(reading.fragments, rate, begin, end, screened)
-            fragments = _fragments(waveform, core)
+            recorded = _recorded(waveform, core)
             waveform = mended(waveform, reading.flags)
         else:
             waveform = on_grid(reading.fragments, rate, begin, end)
-            fragments = _fragments(waveform, core)
+            recorded = _recorded(waveform, core)
         inside = [
             f
             for f in reading.fragments
@@ -208,7 +161,7 @@ class Span:
             segments(waveform.mask, waveform.marks.get(Flag.FILLED)),
             sorted({f.rate for f in inside if not same_rate(f.rate, rate)}),
             sorted(tilted) if turned is None or not turned[core].any() else (),
-            fragments,
+            recorded,
             sum(start_ns <= ns < end_ns for ns in reading.repairs),
         )
 
@@ -220,7 +173,7 @@ class Span:
     def refusal(self) -> Picked | None:
         """Why there is nothing to run over, or None."""
         rate, met = self.waveform.rate, self._flags()
-        if self.fragments:
+        if any(one.number for one in self.recorded):
             if not self.windows().size:
                 return self._facts(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
             if not self._components(WINDOW // 2)[0]:
@@ -347,7 +300,8 @@ class Span:
         core = self.core
         mask = self.waveform.mask[:, core]
         living, present = self._components()
-        inside = [(a, b) for a, b in self.segments if a < core.stop and b > core.start]
+        segments = np.array(self.segments, np.int64).reshape(-1, 2)
+        short = segments[np.diff(segments)[:, 0] < WINDOW]
         sampling_rate, resampled_from = self._rates()
         return Picked(
             outcome=outcome,
@@ -355,9 +309,9 @@ class Span:
             said=tuple(self._said()),
             picks=SPAN_SCHEMA.empty_table() if picks is None else picks,
             seconds=int(mask.any(axis=0).sum()) / self.waveform.rate,
-            segments=len(inside),
-            fragments=self.fragments,
-            left_over=sum(b - a < WINDOW for a, b in inside),
+            contiguous=Counted.of(segments, core),
+            short=Counted.of(short, core),
+            recorded=self.recorded,
             living=living,
             present=present,
             sampling_rate=sampling_rate,
@@ -372,16 +326,17 @@ def _bits(rows: NDArray[np.bool_]) -> int:
     return sum(1 << k for k in np.flatnonzero(rows).tolist())
 
 
-def _fragments(waveform: Waveform, core: slice) -> int:
-    """Stretches as they were recorded, of the component that has most; a spike parts none."""
+def _recorded(waveform: Waveform, core: slice) -> tuple[Counted, Counted, Counted]:
+    """Stretches of each component as they were recorded; a spike parts none."""
     spike = waveform.marks.get(Flag.SPIKE)
-    most = 0
-    for has in waveform.mask[:, core]:
+
+    def of(has: NDArray[np.bool_]) -> Counted:
         if has.all():
-            most = max(most, 1)
-        elif has.any():
-            most = max(most, len(stretches(has if spike is None else has | spike[core])))
-    return most
+            return Counted(1, enters=True, leaves=True)
+        return Counted.of(stretches(has if spike is None else has | spike), core)
+
+    z, n, e = waveform.mask
+    return of(z), of(n), of(e)
 
 
 def _hertz(rates: Sequence[float]) -> str:

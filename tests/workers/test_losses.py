@@ -26,8 +26,9 @@ from workers.engines import open_engine
 from workers.ingest import ingest
 from workers.miniseed.body import Held
 from workers.miniseed.scanning import scan
+from workers.picked import Picked
 from workers.pipeline import pick_shard, pick_span
-from workers.span import Candidate, Picked, margin_ns
+from workers.span import Candidate, margin_ns
 from workers.synthetic import network_days, sds_path, write_sds
 from workers.waveform import NS
 from workers.weights import resolve
