@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -118,6 +118,49 @@ def test_a_refused_object_costs_its_own_day_alone(
     check_beside_the_first_day(found, undisturbed)
     (refused,) = [n for name, n in faulty_s3.asked.items() if name.endswith("HHZ.D.2024.061")]
     assert refused == 1, "for two days, and asked once"
+
+
+@pytest.mark.parametrize("kind", ["sds", "earthscope"])
+def test_a_refused_listing_of_another_year_costs_that_year_alone(
+    kind: Literal["sds", "earthscope"],
+    tmp_path: Path,
+    s3: Any,
+    faulty_s3: FaultyS3,
+    candidate: Candidate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """New Year's Day is picked, and marked where the halo is not to be had."""
+    monkeypatch.setattr(requests, "FIRST_WAIT_S", 0.001)
+    new_year = day_start_ns(date(2024, 1, 1))
+    rng = np.random.default_rng(5)
+    write_sds(tmp_path, network_days([TRACE], new_year - 300 * NS, 600.0, 360.0, rng))
+    store = open_store(s3.url(kind))
+    bodies: dict[str, bytes] = {}
+    for path in sorted(tmp_path.rglob("*.*.D.*")):
+        key = str(path.relative_to(tmp_path))
+        if kind == "earthscope":
+            year, doy = key.split(".")[-2:]
+            key = f"XX/{year}/{doy}/LOS.XX.{year}.{doy}"
+        bodies[key] = bodies.get(key, b"") + path.read_bytes()
+    for key, body in bodies.items():
+        store.create(key, body)
+    faulty_s3.heal()
+    archive = ArchiveConfig(kind=kind, root=s3.url(kind))
+    shard = Shard((TRACE,), date(2024, 1, 1), date(2024, 1, 2))
+    (whole,) = pick_shard(open_archive(archive), shard, [candidate])
+    faulty_s3.fail(Answer(403, "AccessDenied"), r"LIST .*2023")
+    (day,) = pick_shard(open_archive(archive), shard, [candidate])
+    found = day.picked["c"]
+    assert (found.outcome, found.flags) == (Outcome.PICKED, Flag.HALO_LOST)
+    assert "beside this span access denied" in found.detail
+    low, high = new_year + REACH_NS, new_year + 300 * NS
+    far = rows(found.picks, low, high)
+    assert len(far) > 5 and far == rows(whole.picked["c"].picks, low, high)
+    near = rows(found.picks, new_year, low)
+    assert near and all(row["flags"] & Flag.HALO_LOST for row in near)
+    faulty_s3.fail(Answer(403, "AccessDenied"), r"LIST .*2024")
+    (day,) = pick_shard(open_archive(archive), shard, [candidate])
+    assert day.picked["c"].outcome is Outcome.ACCESS_DENIED
 
 
 def test_an_unreadable_object_costs_its_own_day_alone(

@@ -133,10 +133,16 @@ class Objects:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def gather(
-        self, trace: TraceId, candidates: Iterable[Candidate], start_ns: int, end_ns: int
+        self,
+        trace: TraceId,
+        candidates: Iterable[Candidate],
+        start_ns: int,
+        end_ns: int,
+        unlisted: Sequence[Lost] = (),
     ) -> Reading:
         """What the candidates hold of a trace inside [start_ns, end_ns).
 
+        unlisted: what may exist beside them, and where.
         An object counts for its own span and SPILL_NS around it, so that a sample is found or not
         whatever span is asked for. Raises StoreUnavailable and TooMuch.
         """
@@ -145,7 +151,7 @@ class Objects:
         flags: list[tuple[int, int, int]] = []
         detail: list[Told] = []
         repairs: list[int] = []
-        lost: list[Lost] = []
+        lost = list(unlisted)
         wanted = [one for one in candidates if one.may_hold(start_ns, end_ns)]
         for candidate, body in self._coming(wanted):
             room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
