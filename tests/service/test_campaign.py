@@ -338,6 +338,31 @@ def test_what_is_outstanding_is_what_its_definition_says(
     assert len({(work.shard, work.generation) for work in found}) == len(found)
 
 
+def test_to_retry_what_was_refused_is_to_pick_the_days_beside_it_again() -> None:
+    refused, beside, well = (FIRST + timedelta(days=k) for k in range(3))
+    plan = Plan(TRACES[:1], FIRST, FIRST + timedelta(days=3), shard_size(1, FIRST, well, 1))
+    commits = [
+        record
+        for day, outcome, flags in (
+            (refused, Outcome.ACCESS_DENIED, 0),
+            (beside, Outcome.PICKED, Flag.HALO_LOST | Flag.FILLED),
+            (well, Outcome.PICKED, Flag.FILLED | Flag.SALVAGED),
+        )
+        for record in committed(
+            Work(Shard(tuple(TRACES[:1]), day, day + timedelta(days=1)), NAMES), outcome, flags
+        )
+    ]
+
+    def again(*outcomes: Outcome) -> set[date]:
+        found = outstanding(plan, STORED, commits, frozenset(outcomes))
+        assert all(work.candidates == NAMES and work.generation == 1 for work in found)
+        return {day.day for work in found for day in work.shard.station_days}
+
+    assert again(Outcome.ACCESS_DENIED) == {refused, beside}
+    assert again(Outcome.FAILED, Outcome.NO_DATA) == set()
+    assert again(Outcome.PICKED) == {beside, well}
+
+
 @settings(deadline=None)
 @given(campaign_of, campaign_of, st.sets(st.sampled_from(NAMES), min_size=1), st.data())
 def test_what_is_outstanding_is_the_rest(
