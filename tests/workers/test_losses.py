@@ -164,13 +164,17 @@ def test_a_refused_listing_of_another_year_costs_that_year_alone(
 
 
 def test_an_unreadable_object_costs_its_own_day_alone(
-    recorded: Path, tmp_path: Path, candidate: Candidate, undisturbed: dict[date, Picked]
+    recorded: Path,
+    tmp_path: Path,
+    stored_as: Callable[[Path], Archive],
+    candidate: Candidate,
+    undisturbed: dict[date, Picked],
 ) -> None:
     shutil.copytree(recorded, tmp_path / "sds")
     for component in "ZNE":
         path = sds_path(tmp_path / "sds", TRACE, component, BEGIN)
         path.write_bytes(b"<html>maintenance</html>")
-    found = picked(local(tmp_path / "sds"), candidate)
+    found = picked(stored_as(tmp_path / "sds"), candidate)
     assert found[DAYS[0]].outcome is Outcome.BAD_FORMAT and "<html>" in found[DAYS[0]].detail
     check_beside_the_first_day(found, undisturbed)
 
