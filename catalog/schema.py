@@ -231,7 +231,7 @@ COVERAGE_SCHEMA = pa.schema(
         ("gap_fraction", pa.float64()),  # of the day, without data; null where it was not read
         ("segments", pa.int32()),  # contiguous stretches inside the day, short gaps filled
         ("fragments", pa.int32()),  # as recorded, of the component that has most
-        ("repaired", pa.int32()),  # records skipped or put right, of the day and its halo
+        ("repaired", pa.int32()),  # records skipped or put right
         ("n_components", pa.uint8()),  # live components
         ("sampling_rate", pa.float64()),  # Hz, of the data as recorded; 0 where there are none
         ("resampled_from", pa.float64()),  # Hz, the highest rate that was resampled; 0: none

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalog.ledger import list_months, read_month, summarise
-from catalog.schema import EPOCH, Outcome, Shard, month_of
+from catalog.schema import EPOCH, Flag, Outcome, Shard, month_of
 from catalog.store import Store
 from service.days import Mask
 from service.plan import Plan, Span
@@ -33,18 +33,24 @@ class Covered:
     """One month of a plan beside its ledger; arrays [candidate, trace, day].
 
     generation: of the commit that speaks for a station-day, -1 where none does.
-    outcome: its place in OUTCOMES. planned: bool [trace, day]. failures: why station-days failed,
-    and how many.
+    outcome: its place in OUTCOMES. halo_lost: bool, whether it is flagged so. planned: bool
+    [trace, day]. failures: why station-days failed, and how many.
     """
 
     planned: Mask
     generation: NDArray[np.int32]
     outcome: NDArray[np.int8]
+    halo_lost: Mask
     failures: Counter[str]
 
     def due(self, retry: frozenset[Outcome]) -> NDArray[np.int32]:
-        """The generation that is to be written, -1 where nothing is to be done."""
+        """The generation that is to be written, -1 where nothing is to be done.
+
+        To try again what was refused is to pick again the days beside it too.
+        """
         again = np.isin(self.outcome, [OUTCOMES.index(outcome) for outcome in retry])
+        if Outcome.ACCESS_DENIED in retry:
+            again |= self.halo_lost
         due = np.where(again, self.generation + 1, -1).astype(np.int32)
         due[self.generation < 0] = 0
         due[:, ~self.planned] = -1
@@ -108,7 +114,7 @@ def cover(
     shape = len(candidates), len(plan.traces), (last - first).days
     codes = ("network", "station", "location", "band")
     rows = rows.select(
-        [*codes, "candidate", "day", "outcome", "generation", "detail", "standing"]
+        [*codes, "candidate", "day", "outcome", "flags", "generation", "detail", "standing"]
     ).filter(pc.field("standing"))
     names = pc.binary_join_element_wise(*(rows[code].cast(pa.string()) for code in codes), ".")
     trace = _places(names, [str(trace) for trace in plan.traces])
@@ -122,10 +128,13 @@ def cover(
     generation, outcome = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
     generation[cell] = rows["generation"].to_numpy()[planned]
     outcome[cell] = _places(rows["outcome"], list(OUTCOMES))[planned]
+    halo_lost = np.zeros(shape, bool)
+    halo_lost[cell] = rows["flags"].to_numpy()[planned] & Flag.HALO_LOST != 0
     failed = rows.filter(pa.array(planned)).filter(pc.field("outcome") == Outcome.FAILED)
     counted = pc.value_counts(failed["detail"].cast(pa.string())).to_pylist()
     failures = grouped({reason["values"]: reason["counts"] for reason in counted})
-    return Covered(mask, generation, outcome, Counter(dict(failures.most_common(REASONS))))
+    reasons = Counter(dict(failures.most_common(REASONS)))
+    return Covered(mask, generation, outcome, halo_lost, reasons)
 
 
 def works(

@@ -22,7 +22,7 @@ from workers.miniseed.records import ChannelId, Records, duration_ns
 from workers.miniseed.strays import room
 from workers.miniseed.survey import Span, Survey, survey
 from workers.miniseed.unpack import Samples, unpack
-from workers.waveform import Fragment
+from workers.waveform import Fragment, Told, told, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Contents:
     """What the headers of a miniSEED object say; nothing is unpacked.
 
     groups: rows of the waveform records by channel, rate and kind of sample. flags, repairs (ns,
-    see Channel): what the headers say, and what is lost between the records; channel None: of
-    every channel.
+    see Channel), detail: what the headers say, and what is lost between the records; channel
+    None: of every channel.
     """
 
     source: str
@@ -39,7 +39,12 @@ class Contents:
     groups: Sequence[tuple[ChannelId, Rows]]
     flags: Sequence[tuple[ChannelId | None, Span]]
     repairs: Sequence[tuple[ChannelId | None, int]]
-    detail: Sequence[str]
+    detail: Sequence[tuple[ChannelId | None, Told]]
+
+    @property
+    def said(self) -> list[str]:
+        """The problems, in words."""
+        return words(one for _, one in self.detail)
 
     @property
     def nbytes(self) -> int:
@@ -64,17 +69,22 @@ class Stretch:
 
 
 def read_contents(records: Records, source: str) -> Contents:
-    """The table of an object's records as channels. `source` names it in messages.
+    """The table of an object's records as channels. `source` names the object in messages.
 
     Raises BadFormat where there are waveforms, and none that can be read.
     """
-    found = survey(records, source)
+    found = survey(records)
     if found.detail and not found.groups:
-        raise BadFormat(source, "; ".join(found.detail))
-    _lost_bytes(found, source)
+        raise BadFormat(source, "; ".join(words(one for _, one in found.detail)))
+    _lost_bytes(found)
     flags = [flag for flag in found.flags if _is_named(flag[0])]
     repairs = [repair for repair in found.repairs if _is_named(repair[0])]
-    return Contents(source, found.records, found.groups, flags, repairs, found.detail)
+    detail = [
+        (codes, (f"{source}: {text}", low, high))
+        for codes, (text, low, high) in found.detail
+        if _is_named(codes)
+    ]
+    return Contents(source, found.records, found.groups, flags, repairs, detail)
 
 
 def _is_named(codes: ChannelId | None) -> bool:
@@ -110,7 +120,9 @@ def unpack_selected(
 ) -> Decoded:
     """Samples of stretches of a trace, and its flags. Raises BadFormat where all of it is lost."""
     records, source = contents.records, contents.source
-    detail = list(contents.detail)
+    detail = [
+        one for codes, one in contents.detail if codes is None or trace in (None, codes.trace)
+    ]
     groups = [codes for codes, _ in contents.groups if trace in (None, codes.trace)]
     flagged = dict.fromkeys(codes for codes, _ in contents.flags if codes)
     damaged = [codes for codes in flagged if trace in (None, codes.trace)]
@@ -129,9 +141,11 @@ def unpack_selected(
                 flags += spoilt
         fragments.sort(key=lambda fragment: (fragment.start, fragment.stop))
         if len(unpacked.lost):
-            detail.append(f"{source}: {len(unpacked.lost)} damaged records of {codes} were skipped")
+            text = f"{source}: damaged records of {codes} were skipped"
+            detail += told(text, [(a, b) for bit, a, b in flags if bit == Flag.SALVAGED])
         if unpacked.disowned:
-            detail.append(f"{source}: {codes} announces other last samples than it holds; kept")
+            text = f"{source}: {codes} announces other last samples than it holds; kept"
+            detail.append((text, *extent(records, channel)))
         known = channels[codes]
         channels[codes] = Channel(
             [*known.fragments, *fragments],
@@ -164,7 +178,7 @@ def extent(records: Records, rows: Rows) -> tuple[int, int]:
     return int(records.start[rows].min()), int(ends.max())
 
 
-def _lost_bytes(found: Survey, source: str) -> None:
+def _lost_bytes(found: Survey) -> None:
     """Flags for bytes that hold no record and for a cut end; channel None: of every channel."""
     records = found.records
     if not records.truncated and not records.junk:
@@ -172,11 +186,11 @@ def _lost_bytes(found: Survey, source: str) -> None:
     each = [extent(records, rows) for _, rows in found.groups]
     whole = (min((low for low, _ in each), default=0), max((high for _, high in each), default=0))
     if records.truncated:
-        found.detail.append(f"{source}: ends inside a record")
+        found.tell(None, "ends inside a record", [whole])
         found.flags.append((None, (Flag.TRUNCATED, *whole)))
-    if records.junk:
-        count = sum(stop - start for start, stop, _ in records.junk)
-        found.detail.append(f"{source}: {count} bytes are no record and were skipped")
+    count = sum(stop - start for start, stop, _ in records.junk)
+    text = f"{count} bytes are no record and were skipped"
+    holes: dict[ChannelId | None, list[tuple[int, int]]] = {}
     for _, _, row in records.junk:
         inside = 0 < row < len(records) and records.channel[row - 1] == records.channel[row]
         if inside and records.end(row - 1) <= records.start[row]:
@@ -184,9 +198,13 @@ def _lost_bytes(found: Survey, source: str) -> None:
             hole = (records.end(row - 1), int(records.start[row]))
             found.flags.append((codes, (Flag.SALVAGED, *hole)))
             found.repairs.append((codes, hole[0]))
+            holes.setdefault(codes, []).append(hole)
         else:
             found.flags.append((None, (Flag.SALVAGED, *whole)))
             found.repairs.append((None, whole[0]))
+            holes.setdefault(None, []).append(whole)
+    for owner, spans in holes.items():
+        found.tell(owner, text, spans)
 
 
 def _lost_spans(records: Records, channel: Rows, lost: Rows) -> list[Span]:

@@ -11,7 +11,7 @@ from workers.foreign import read_foreign
 from workers.miniseed.body import Body, Held
 from workers.miniseed.records import ChannelId, Records, snapped
 from workers.miniseed.scanning import scan
-from workers.waveform import Fragment, grid_index, grid_time
+from workers.waveform import Fragment, grid_index, grid_time, words
 
 __all__ = ["ALWAYS", "BadFormat", "Contents", "Decoded", "decode", "extents", "look_into"]
 
@@ -89,13 +89,15 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
     if not traces:
         unknown = f"{len(whole)} bytes in no known waveform format, beginning {whole[:16]!r}"
         raise BadFormat(source, "; ".join([unknown, *said]))
-    detail = [f"{source}: {warning}" for warning in said]
+    begin, end = min(trace.start_ns for trace in traces), max(trace.end_ns for trace in traces)
+    detail = [(warning, begin, end) for warning in said]
     channels: dict[ChannelId, Channel] = {}
     for trace in traces:
         try:
             _ = trace.codes.trace
         except ValueError as error:
-            detail.append(f"{source}: channel {trace.codes} left out: {error}")
+            text = f"channel {trace.codes} left out: {error}"
+            detail.append((text, trace.start_ns, trace.end_ns))
             continue
         rate = float(snapped(np.array([trace.rate]))[0])
         start = grid_index(trace.start_ns, rate)
@@ -106,8 +108,8 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
             [*known.fragments, fragment], [*known.flags, *_not_finite(fragment)]
         )
     if not channels:
-        raise BadFormat(source, "; ".join(detail))
-    return Decoded(channels, detail)
+        raise BadFormat(source, "; ".join(words(detail)))
+    return Decoded(channels, [(f"{source}: {text}", low, high) for text, low, high in detail])
 
 
 def _told(body: bytes) -> str:

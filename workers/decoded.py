@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.miniseed.records import ChannelId
-from workers.waveform import Fragment, Samples
+from workers.waveform import Fragment, Samples, Told, words
 
 
 class BadFormat(Exception):
@@ -38,10 +38,15 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one object holds of a span. detail: problems met, in words."""
+    """What one object holds of a span. detail: problems met, each where."""
 
     channels: Mapping[ChannelId, Channel]
-    detail: Sequence[str] = ()
+    detail: Sequence[Told] = ()
+
+    @property
+    def said(self) -> list[str]:
+        """The problems, in words."""
+        return words(self.detail)
 
     @property
     def nbytes(self) -> int:

@@ -22,11 +22,11 @@ from zarr.errors import ZarrUserWarning
 from catalog.schema import COMPONENTS, Flag, Outcome, StationDay, TraceId
 from catalog.store import MissingObject, Store, StoreError
 from workers.archives.archive import Archive
-from workers.archives.zarr import FORMAT, MARKER, group_path, zarr_store
+from workers.archives.zarr import FORMAT, MARKER, UNREADABLE, group_path, zarr_store
 from workers.decode import BadFormat
 from workers.losses import settled
 from workers.orientation import oriented
-from workers.waveform import Reading, Waveform, grid_index, grid_time, same_rate, stretches
+from workers.waveform import Reading, Waveform, grid_index, grid_time, same_rate, stretches, words
 
 CHUNK_SECONDS = 7200
 """Measured on a noisy 100 Hz day, 1-4 h: reading it all takes the same; a halo 6, 10, 18 ms."""
@@ -44,8 +44,9 @@ State = Literal["written", "kept", "empty", "unreadable", "refused"]
 class Ingested:
     """What became of one station-day. samples: grid samples with data, of all components.
 
-    kept: it was complete already. empty: nothing to write. unreadable: no object of it could be
-    decoded. refused: the source's store refused or did not answer; run again.
+    kept: it was complete already. empty: nothing to write. unreadable: nothing of it could be
+    decoded, which the destination then says of it. refused: the source's store refused or did not
+    answer; run again.
     """
 
     station_day: StationDay
@@ -97,11 +98,19 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
             return Ingested(station_day, "refused", detail="; ".join(refused))
         reading = settled(reading, station_day.start_ns, station_day.end_ns)
     except BadFormat as error:
-        return Ingested(station_day, "unreadable", detail=str(error))
+        return _unreadable(destination, station_day, str(error))
     except StoreError as error:
         return Ingested(station_day, "refused", detail=str(error))
     waveforms = list(_waveforms(reading, station_day))
-    detail = "; ".join(reading.detail)
+    inside = [
+        one
+        for one in reading.detail
+        if one[1] < station_day.end_ns and one[2] > station_day.start_ns
+    ]
+    detail = "; ".join(words(inside))
+    flags = _flags_inside(reading, station_day)
+    if not waveforms and any(bits & Flag.SALVAGED for bits, _, _ in flags):
+        return _unreadable(destination, station_day, detail)
     if not waveforms:
         return Ingested(station_day, "empty", detail=detail)
     for rate, waveform in waveforms:
@@ -112,8 +121,8 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         "day": station_day.day.isoformat(),
         "rates": [f"{rate:.12g}Hz" for rate, _ in waveforms],
         "inputs": dict(reading.inputs),
-        "flags": _flags_inside(reading, station_day) + _rotated(waveforms),
-        "detail": list(reading.detail),
+        "flags": flags + _rotated(waveforms),
+        "detail": words(inside),
         "repairs": [
             ns for ns in reading.repairs if station_day.start_ns <= ns < station_day.end_ns
         ],
@@ -123,6 +132,13 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
     destination.create(f"{path}/{MARKER}", json.dumps(marker).encode())
     samples = sum(int(waveform.mask.sum()) for _, waveform in waveforms)
     return Ingested(station_day, "written", samples, detail)
+
+
+def _unreadable(destination: Store, station_day: StationDay, why: str) -> Ingested:
+    """Says so in the place of the day, until the source can be read and the day is written."""
+    path = group_path(station_day.trace, station_day.day)
+    destination.create(f"{path}/{UNREADABLE}", why.encode())
+    return Ingested(station_day, "unreadable", detail=why)
 
 
 def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[float, Waveform]]:

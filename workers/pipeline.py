@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
-from math import ceil
 
 import numpy as np
 
@@ -22,12 +21,12 @@ from workers.archives import Archive
 from workers.decode import BadFormat
 from workers.filtering import filtered
 from workers.losses import settled
-from workers.parts import Gathered, Part, ahead, in_parts, joined
+from workers.parts import Gathered, Part, ahead, in_parts
+from workers.picked import Picked, joined
 from workers.quality import Quality
 from workers.recipe import Curve
-from workers.resampling import reach_s
-from workers.span import Candidate, Picked, Span, halo
-from workers.waveform import NS, Reading, Samples
+from workers.span import Candidate, Span, margin_ns
+from workers.waveform import Reading, Samples
 
 
 def pick_span(
@@ -53,7 +52,7 @@ def read_span(
     Raises AccessDenied and BadFormat for objects of the span itself; those that only the halo
     reaches into leave a mark (workers/losses.py).
     """
-    margin = max(ceil(((halo(c.rate) + 2) / c.rate + reach_s(c.rate)) * NS) for c in candidates)
+    margin = max(margin_ns(candidate.rate) for candidate in candidates)
     return settled(archive.read(trace, start_ns - margin, end_ns + margin), start_ns, end_ns)
 
 
@@ -149,17 +148,15 @@ def pick_shard(
         for part in in_parts(partial(read, day.trace), day.start_ns, day.end_ns)
     )
     picked: list[Mapping[str, Picked]] = []
-    goes_on: list[bool] = []
     inputs: dict[str, str] = {}
     for day, part, found in _picked(parts, candidates):
         picked.append(found)
-        goes_on.append(part.goes_on)
         if isinstance(part.read, Gathered):
             inputs |= part.read.inputs
         if part.end_ns == day.end_ns:
-            whole = {c.name: joined([each[c.name] for each in picked], goes_on) for c in candidates}
+            whole = {c.name: joined([each[c.name] for each in picked]) for c in candidates}
             yield StationDayPicked(day, whole, inputs)
-            picked, goes_on, inputs = [], [], {}
+            picked, inputs = [], {}
 
 
 def _picked(

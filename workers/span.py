@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from catalog.schema import PHASES, Flag, Outcome, TraceId
 from workers.engines import Engine
+from workers.losses import beside
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
+from workers.picked import Counted, Picked
 from workers.quality import Quality, context, mended, screened
 from workers.recipe import Curve, Recipe
-from workers.resampling import FASTEST, SLOWEST, on_grid, resamples
+from workers.resampling import FASTEST, SLOWEST, on_grid, reach_s, resamples
 from workers.rows import SPAN_SCHEMA, Found, Ground, rows, varies
 from workers.waveform import (
     ALIASES,
@@ -30,6 +33,7 @@ from workers.waveform import (
     grid_time,
     same_rate,
     stretches,
+    words,
 )
 from workers.weights import Preparation, Weights
 from workers.windows import segments, window_starts
@@ -38,10 +42,6 @@ IntArray = NDArray[np.int64]
 
 DEAD = "every component is constant"
 NO_NUMBERS = "no sample is a finite number"
-
-LEFT_OVER = 100
-"""So many stretches of a day may be too short for a window until that is said of it. There is no
-limit to those that are picked: a day has room for 2,879, three windows each at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,50 +81,6 @@ class Candidate:
         return self.rate, self.quality
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """What became of one span for one candidate.
-
-    why: the reason of the outcome; said: problems met, in words. picks: SPAN_SCHEMA, sorted by time
-    and phase. segments: contiguous stretches, gaps filled, of which `left_over` are too short for a
-    window; fragments: as recorded, of the component that has most. living, present: bits of the
-    components that vary, and that have samples. met: bits of `catalog.schema.Flag`, see `flags`.
-    """
-
-    outcome: Outcome
-    why: str = ""
-    said: str = ""
-    picks: pa.Table = field(default_factory=SPAN_SCHEMA.empty_table)
-    seconds: float = 0.0
-    segments: int = 0
-    fragments: int = 0
-    left_over: int = 0
-    living: int = 0
-    present: int = 0
-    sampling_rate: float = 0.0
-    resampled_from: float = 0.0
-    repaired: int = 0
-    saturated: int = 0
-    met: int = 0
-
-    @property
-    def n_components(self) -> int:
-        """Components that live."""
-        return self.living.bit_count()
-
-    @property
-    def flags(self) -> int:
-        flags = self.met | (Flag.DEAD_COMPONENT if self.present & ~self.living else 0)
-        return flags | (Flag.FRAGMENTED if self.left_over > LEFT_OVER else 0)
-
-    @property
-    def detail(self) -> str:
-        """Why, and whatever else was met."""
-        short = f"{self.left_over} stretches are shorter than a window, and not picked"
-        fragmented = short if self.flags & Flag.FRAGMENTED else ""
-        return "; ".join(part for part in (self.why, fragmented, self.said) if part)
-
-
 def reach(rate: int) -> int:
     return REACH_S * rate
 
@@ -138,6 +94,11 @@ def halo(rate: int) -> int:
     return reach(rate) + 1 + WINDOW + context(rate)
 
 
+def margin_ns(rate: int) -> int:
+    """What is read on both sides of a span: the halo, and what resampling looks at beside it."""
+    return ceil(((halo(rate) + 2) / rate + reach_s(rate)) * NS)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """One trace on the grid of one rate: samples [first, last) and a halo on both sides."""
@@ -147,11 +108,11 @@ class Span:
     last: int
     waveform: Waveform
     flags: Sequence[tuple[int, int, int]]
-    detail: str
+    told: Sequence[str]  # problems met
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
     other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
     unturned: Sequence[str]  # U, V or W inside the span, where they are never all there
-    fragments: int
+    recorded: tuple[Counted, Counted, Counted]
     repaired: int
 
     @classmethod
@@ -170,17 +131,23 @@ class Span:
         core = slice(margin, margin + last - first)
         if quality == "strict":
             waveform = on_grid(reading.fragments, rate, begin, end, screened)
-            fragments = _fragments(waveform, core)
+            recorded = _recorded(waveform, core)
             waveform = mended(waveform, reading.flags)
         else:
             waveform = on_grid(reading.fragments, rate, begin, end)
-            fragments = _fragments(waveform, core)
+            recorded = _recorded(waveform, core)
         inside = [
             f
             for f in reading.fragments
             if f.component in ALIASES
             and f.start * NS / f.rate < end_ns
             and f.stop * NS / f.rate > start_ns
+        ]
+        near = list(beside(reading, margin_ns(rate)))
+        marks = {(Flag.HALO_LOST, low, high) for _, low, high in near}
+        problems = [
+            *reading.detail,
+            *((f"beside this span {why}", low, high) for why, low, high in near),
         ]
         turned = waveform.marks.get(Flag.ROTATED)
         tilted = {f.component for f in inside if f.component in TILTED}
@@ -189,12 +156,12 @@ class Span:
             first,
             last,
             waveform,
-            reading.flags,
-            "; ".join(reading.detail),
+            sorted({*reading.flags, *marks}),
+            words(one for one in problems if one[1] < end_ns and one[2] > start_ns),
             segments(waveform.mask, waveform.marks.get(Flag.FILLED)),
             sorted({f.rate for f in inside if not same_rate(f.rate, rate)}),
             sorted(tilted) if turned is None or not turned[core].any() else (),
-            fragments,
+            recorded,
             sum(start_ns <= ns < end_ns for ns in reading.repairs),
         )
 
@@ -206,7 +173,7 @@ class Span:
     def refusal(self) -> Picked | None:
         """Why there is nothing to run over, or None."""
         rate, met = self.waveform.rate, self._flags()
-        if self.fragments:
+        if any(one.number for one in self.recorded):
             if not self.windows().size:
                 return self._facts(Outcome.TOO_SHORT, f"no stretch of {WINDOW / rate:g} s")
             if not self._components(WINDOW // 2)[0]:
@@ -222,12 +189,11 @@ class Span:
                 met=met,
             )
         if self.unturned:
-            return Picked(
-                Outcome.BAD_FORMAT, self._unturned(), self.detail, repaired=self.repaired, met=met
-            )
-        outcome = Outcome.BAD_FORMAT if met & Flag.SALVAGED else Outcome.NO_DATA
-        detail = self.detail or (NO_NUMBERS if met & Flag.NOT_FINITE else "")
-        return Picked(outcome, detail, repaired=self.repaired, met=met)
+            outcome, why = Outcome.BAD_FORMAT, self._unturned()
+        else:
+            outcome = Outcome.BAD_FORMAT if met & Flag.SALVAGED else Outcome.NO_DATA
+            why = NO_NUMBERS if met & Flag.NOT_FINITE and not self.told else ""
+        return Picked(outcome, why, tuple(self.told), repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
         """Columns at which windows begin, ascending; empty if none reaches the span."""
@@ -306,8 +272,7 @@ class Span:
 
     def _said(self) -> Iterator[str]:
         """What became of data that are not picked as they are, in words."""
-        if self.detail:
-            yield self.detail
+        yield from self.told
         for rates, verb in ((self.brought, "resampled"), (self.left_out, "left out")):
             if rates:
                 yield f"data at {_hertz(rates)} {verb}"
@@ -335,17 +300,18 @@ class Span:
         core = self.core
         mask = self.waveform.mask[:, core]
         living, present = self._components()
-        inside = [(a, b) for a, b in self.segments if a < core.stop and b > core.start]
+        segments = np.array(self.segments, np.int64).reshape(-1, 2)
+        short = segments[np.diff(segments)[:, 0] < WINDOW]
         sampling_rate, resampled_from = self._rates()
         return Picked(
             outcome=outcome,
             why=why,
-            said="; ".join(self._said()),
+            said=tuple(self._said()),
             picks=SPAN_SCHEMA.empty_table() if picks is None else picks,
             seconds=int(mask.any(axis=0).sum()) / self.waveform.rate,
-            segments=len(inside),
-            fragments=self.fragments,
-            left_over=sum(b - a < WINDOW for a, b in inside),
+            contiguous=Counted.of(segments, core),
+            short=Counted.of(short, core),
+            recorded=self.recorded,
             living=living,
             present=present,
             sampling_rate=sampling_rate,
@@ -360,16 +326,17 @@ def _bits(rows: NDArray[np.bool_]) -> int:
     return sum(1 << k for k in np.flatnonzero(rows).tolist())
 
 
-def _fragments(waveform: Waveform, core: slice) -> int:
-    """Stretches as they were recorded, of the component that has most; a spike parts none."""
+def _recorded(waveform: Waveform, core: slice) -> tuple[Counted, Counted, Counted]:
+    """Stretches of each component as they were recorded; a spike parts none."""
     spike = waveform.marks.get(Flag.SPIKE)
-    most = 0
-    for has in waveform.mask[:, core]:
+
+    def of(has: NDArray[np.bool_]) -> Counted:
         if has.all():
-            most = max(most, 1)
-        elif has.any():
-            most = max(most, len(stretches(has if spike is None else has | spike[core])))
-    return most
+            return Counted(1, enters=True, leaves=True)
+        return Counted.of(stretches(has if spike is None else has | spike), core)
+
+    z, n, e = waveform.mask
+    return of(z), of(n), of(e)
 
 
 def _hertz(rates: Sequence[float]) -> str:

@@ -24,6 +24,9 @@ IntArray = NDArray[np.int64]
 RATE_TOLERANCE = 1e-6
 """Relative: SAC stores the sampling interval in float32, 2e-8 off; a day then drifts 0.2 sample."""
 
+Told = tuple[str, int, int]
+"""What was met, in words, and the span of time that it touches: (words, start ns, end ns)."""
+
 TILTED = "UVW"
 """Three axes that are equally inclined (workers/orientation.py): no use but all together."""
 
@@ -88,7 +91,7 @@ class Reading:
     """What an archive holds of one trace over a span.
 
     inputs: URL -> ETag of every object that was read. flags: (bits of `catalog.schema.Flag`,
-    start ns, end ns), what holds over [start, end). detail: problems met, in words. repairs:
+    start ns, end ns), what holds over [start, end). detail: problems met, each where. repairs:
     ns, one for each record that was skipped or equals another. lost: objects that would have
     had a share in it (workers/losses.py says what that costs).
     """
@@ -96,7 +99,7 @@ class Reading:
     fragments: Sequence[Fragment]
     inputs: Mapping[str, str] = field(default_factory=dict)
     flags: Sequence[tuple[int, int, int]] = ()
-    detail: Sequence[str] = ()
+    detail: Sequence[Told] = ()
     repairs: Sequence[int] = ()
     lost: Sequence[Lost] = ()
 
@@ -139,6 +142,22 @@ class Waveform:
     def offset_ns(self, index: int) -> int:
         """As `offsets_ns`, of one sample."""
         return int(self.offsets_ns(np.array([index]))[0])
+
+
+def told(text: str, spans: Iterable[tuple[int, int]]) -> list[Told]:
+    """One text of several spans, those less than a minute apart as one."""
+    joined: list[Told] = []
+    for low, high in sorted(spans):
+        if joined and low - joined[-1][2] < 60 * NS:
+            joined[-1] = text, joined[-1][1], max(joined[-1][2], high)
+        else:
+            joined.append((text, low, high))
+    return joined
+
+
+def words(detail: Iterable[Told]) -> list[str]:
+    """What is told, each once."""
+    return list(dict.fromkeys(text for text, _, _ in detail))
 
 
 def grid_index(ns: int, rate: float) -> int:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from catalog.commits import Commit
 from catalog.ledger import resolve, tabulate
-from catalog.schema import Outcome, Shard, StationDay, TraceId, days_between, month_of
+from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId, days_between, month_of
 from service.campaign import Campaign, load_campaign
 from service.days import PlannedDays, spans_of
 from service.jobs import to_toml
@@ -206,8 +206,8 @@ def test_rectangles_hold_their_station_days_once(chosen: list[list[bool]]) -> No
 SHAS = {candidate.name: candidate.weights_sha256 for candidate in STORED}
 
 
-def committed(work: Work, outcome: Outcome = Outcome.PICKED) -> list[Commit]:
-    """What a worker would commit of a work, with one outcome throughout."""
+def committed(work: Work, outcome: Outcome = Outcome.PICKED, flags: int = 0) -> list[Commit]:
+    """What a worker would commit of a work, with one outcome and the same flags throughout."""
     stored = {candidate.name: candidate for candidate in STORED}
     return [
         Commit(
@@ -238,7 +238,7 @@ def committed(work: Work, outcome: Outcome = Outcome.PICKED) -> list[Commit]:
                     "sampling_rate": 0.0,
                     "resampled_from": 0.0,
                     "saturated": 0,
-                    "flags": 0,
+                    "flags": flags,
                 }
                 for day in work.shard.station_days
             ],
@@ -272,18 +272,20 @@ def by_definition(
     plan: Plan, commits: Sequence[Commit], retry: frozenset[Outcome]
 ) -> Counter[tuple[str, StationDay, int]]:
     """Candidate, station-day and generation of all that is to be picked, row by row."""
-    standing: dict[tuple[str, StationDay], tuple[int, str]] = {}
+    standing: dict[tuple[str, StationDay], tuple[int, str, int]] = {}
     for record in sorted(commits, key=lambda c: (-c.generation, c.key)):
         for row in record.coverage:
             trace = TraceId(row["network"], row["station"], row["location"], row["band"])
             day = StationDay(trace, date.fromisoformat(row["day"]))
-            standing.setdefault((record.candidate, day), (record.generation, row["outcome"]))
+            stands = record.generation, row["outcome"], row["flags"]
+            standing.setdefault((record.candidate, day), stands)
     wanted: Counter[tuple[str, StationDay, int]] = Counter()
     for shard in plan.shards():
         for name in NAMES:
             for day in shard.station_days:
-                generation, outcome = standing.get((name, day), (-1, None))
-                if outcome is None or outcome in retry:
+                generation, outcome, flags = standing.get((name, day), (-1, None, 0))
+                beside = flags & Flag.HALO_LOST and Outcome.ACCESS_DENIED in retry
+                if outcome is None or outcome in retry or beside:
                     wanted[name, day, generation + 1] += 1
     return wanted
 
@@ -295,7 +297,8 @@ def handed_out(works: Sequence[Work]) -> Counter[tuple[str, StationDay]]:
 
 
 campaign_of = st.tuples(trace_sets, ranges, st.integers(1, 40), seeds)
-outcomes = st.sampled_from([Outcome.PICKED, Outcome.NO_DATA, Outcome.FAILED])
+outcomes = st.sampled_from([Outcome.PICKED, Outcome.NO_DATA, Outcome.FAILED, Outcome.ACCESS_DENIED])
+flags_of = st.sampled_from([0, Flag.HALO_LOST, Flag.HALO_LOST | Flag.SALVAGED, Flag.SALVAGED])
 
 
 shards = st.builds(
@@ -305,7 +308,7 @@ shards = st.builds(
     st.integers(1, 4),
 )
 names_of = st.sampled_from([("a",), ("b",), NAMES])
-done = st.tuples(st.builds(Work, shards, names_of, st.integers(0, 1)), outcomes)
+done = st.tuples(st.builds(Work, shards, names_of, st.integers(0, 1)), outcomes, flags_of)
 close_by = st.tuples(
     st.sampled_from([TRACES[:1], TRACES[1:4]]),
     st.sampled_from([(FIRST, FIRST + timedelta(days=4)), (date(2023, 12, 3), date(2024, 1, 4))]),
@@ -318,11 +321,11 @@ close_by = st.tuples(
 @given(close_by, st.lists(done, max_size=8), st.frozensets(outcomes, min_size=1))
 def test_what_is_outstanding_is_what_its_definition_says(
     campaign: tuple[list[TraceId], tuple[date, date], int, int | None],
-    before: list[tuple[Work, Outcome]],
+    before: list[tuple[Work, Outcome, int]],
     retry: frozenset[Outcome],
 ) -> None:
     """Whatever plans have left: the highest generation counts, then the smallest key."""
-    commits = [record for work, outcome in before for record in committed(work, outcome)]
+    commits = [record for one in before for record in committed(*one)]
     commits = list({record.key: record for record in commits}.values())
     plan = plan_of(*campaign)
     found = outstanding(plan, STORED, commits, retry)
@@ -333,6 +336,31 @@ def test_what_is_outstanding_is_what_its_definition_says(
         for day in work.shard.station_days
     )
     assert len({(work.shard, work.generation) for work in found}) == len(found)
+
+
+def test_to_retry_what_was_refused_is_to_pick_the_days_beside_it_again() -> None:
+    refused, beside, well = (FIRST + timedelta(days=k) for k in range(3))
+    plan = Plan(TRACES[:1], FIRST, FIRST + timedelta(days=3), shard_size(1, FIRST, well, 1))
+    commits = [
+        record
+        for day, outcome, flags in (
+            (refused, Outcome.ACCESS_DENIED, 0),
+            (beside, Outcome.PICKED, Flag.HALO_LOST | Flag.FILLED),
+            (well, Outcome.PICKED, Flag.FILLED | Flag.SALVAGED),
+        )
+        for record in committed(
+            Work(Shard(tuple(TRACES[:1]), day, day + timedelta(days=1)), NAMES), outcome, flags
+        )
+    ]
+
+    def again(*outcomes: Outcome) -> set[date]:
+        found = outstanding(plan, STORED, commits, frozenset(outcomes))
+        assert all(work.candidates == NAMES and work.generation == 1 for work in found)
+        return {day.day for work in found for day in work.shard.station_days}
+
+    assert again(Outcome.ACCESS_DENIED) == {refused, beside}
+    assert again(Outcome.FAILED, Outcome.NO_DATA) == set()
+    assert again(Outcome.PICKED) == {beside, well}
 
 
 @settings(deadline=None)

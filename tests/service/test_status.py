@@ -28,9 +28,9 @@ from service.status import read_status
 from service.status_screen import status_screen, watch_status
 from service.stop_loss import LimitReached, StopLoss
 from service.terminal import duration, money
+from workers.picked import Picked
 from workers.picker import StoredCandidate, coverage_row
 from workers.pipeline import StationDayPicked
-from workers.span import Picked
 
 TRACES = [TraceId("XX", f"S{k:02d}", "", "HH") for k in range(20)]
 PLAN = Plan(TRACES, date(2024, 3, 1), date(2024, 3, 11), 10)

@@ -125,7 +125,7 @@ def test_a_bad_object_is_told_and_raised_only_where_nothing_else_gave_data(tmp_p
         settled(archive.read(HH, midnight - DAY_NS, midnight), midnight - DAY_NS, midnight)
     reading = archive.read(HH, midnight - DAY_NS, midnight + DAY_NS)
     reading = settled(reading, midnight - DAY_NS, midnight + DAY_NS)
-    assert len(reading.fragments) == 1 and "HTML" in reading.detail[0]
+    assert len(reading.fragments) == 1 and "HTML" in reading.detail[0][0]
     assert (Flag.SALVAGED, midnight - DAY_NS, midnight) in reading.flags
     assert len(reading.inputs) == 2
 
@@ -139,7 +139,7 @@ def test_what_lies_hours_outside_of_its_day_is_left_out_whatever_the_span(tmp_pa
     (fragment,) = whole.fragments
     assert fragment.stop == grid_index(midnight + 3600 * SECOND, RATE)
     np.testing.assert_array_equal(fragment.samples, samples[: 3600 * RATE])
-    assert "left out" in whole.detail[0]
+    assert "left out" in whole.detail[0][0]
     assert not archive.read(HH, midnight + 4 * 3600 * SECOND, midnight + DAY_NS).fragments
 
 
@@ -249,7 +249,7 @@ def test_an_object_that_holds_another_trace_is_told(root: str) -> None:
     start = day_start_ns(NEXT)
     reading = open_archive(ArchiveConfig(kind="sds", root=root)).read(HH, start, start + DAY_NS)
     assert not reading.fragments
-    assert reading.detail[-1].endswith(f"named for {HH}, and holds {other}")
+    assert reading.detail[-1][0].endswith(f"named for {HH}, and holds {other}")
 
 
 @pytest.mark.parametrize(

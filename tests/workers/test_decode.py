@@ -153,7 +153,7 @@ def test_unequal_records_and_junk_between_are_read_one_by_one() -> None:
     decoded = decode(b"garbage" + bodies[0] + b"\x00" * 777 + bodies[1], "object")
     (whole,) = decoded.channels[Z].fragments
     np.testing.assert_array_equal(whole.samples, np.concatenate(parts[:2]))
-    assert "784 bytes are no record" in decoded.detail[0]
+    assert "784 bytes are no record" in decoded.said[0]
     assert {bit for bit, _, _ in decoded.channels[Z].flags} == {Flag.SALVAGED}
 
 
@@ -180,7 +180,7 @@ def test_a_flipped_bit_loses_no_more_than_its_record(
         assert (Flag.SALVAGED, start, start + (lost.stop - lost.start) * STEP) in [
             *decoded.channels[Z].flags
         ]
-        assert "1 damaged record" in " ".join(decoded.detail)
+        assert "damaged records" in " ".join(decoded.said)
     np.testing.assert_array_equal(waveform.mask[0], expected)
     np.testing.assert_array_equal(waveform.data[0], np.where(expected, samples, 0))
 
@@ -204,7 +204,7 @@ def test_a_digitiser_that_never_writes_the_last_sample_is_believed() -> None:
     decoded = decode(bytes(body), "object")
     (fragment,) = decoded.channels[Z].fragments
     np.testing.assert_array_equal(fragment.samples, samples)
-    assert "other last samples" in decoded.detail[0]
+    assert "other last samples" in decoded.said[0]
 
 
 @settings(max_examples=30, deadline=None)

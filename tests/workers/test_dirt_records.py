@@ -358,6 +358,43 @@ def test_the_times_of_records_tell_the_rate(header: float, true: float, rate: fl
     assert bool(decoded.detail) == (rate != header)
 
 
+@pytest.mark.parametrize(
+    ("held", "lost", "header", "true"),
+    [
+        (99, 1, 100, 100),  # as long as 99 Hz would be
+        (49, 1, 100, 100),
+        (95, 5, 100, 100),
+        (95, 5, 20, 20),
+        (100, 25, 100, 80),  # a quarter of a record is no loss
+        (100, 100, 100, 50),
+        (99, 1, 100.5, 99),  # nobody means such a rate
+    ],
+)
+def test_a_loss_after_every_record_is_no_other_rate(
+    held: int, lost: int, header: float, true: float
+) -> None:
+    """Nor is an outage among them."""
+    rate = round(header)
+    first = [k * (held + lost) + (k >= 20) * 600 * rate for k in range(40)]
+    parts = []
+    for k, at in enumerate(first):
+        body = miniseed(noise(held, k), START + at * 10**9 // rate, encoding="INT32")
+        (record,) = records_of(body, len(body))
+        rated(record, header)
+        parts.append(bytes(record))
+    decoded = decode(b"".join(parts), "object")
+    fragments = decoded.channels[Z].fragments
+    assert {f.rate for f in fragments} == {true}
+    if header == true:
+        assert [len(f.samples) for f in fragments] == [held] * 40
+        assert not decoded.channels[Z].flags and not decoded.detail
+        low = START * int(true) // 10**9
+        starts = [f.start - low for f in fragments]
+        assert starts == first
+    else:
+        assert {bit for bit, _, _ in decoded.channels[Z].flags} == {Flag.RATE_CORRECTED}
+
+
 def test_a_rate_that_flutters_is_one_chain() -> None:
     parts = records_of(chain_at(100.0, 100.0))
     for k, part in enumerate(parts):
@@ -646,7 +683,7 @@ def test_days_in_one_file_are_cut_at_its_own_with_an_hour_to_spill(tmp_path: Pat
     waveform = assemble(reading.fragments, 2, low, low + len(samples))
     np.testing.assert_array_equal(waveform.data[0], samples)
     assert waveform.conflict is None
-    assert "more than an hour outside of its day" in reading.detail[0]
+    assert "more than an hour outside of its day" in reading.detail[0][0]
     alone = objects.gather(TRACE, candidates[:1], START, START + 2 * DAY_NS)
     waveform = assemble(alone.fragments, 2, low, low + len(samples))
     assert waveform.mask[0].sum() == 2 * (86_400 + 3600)
@@ -707,7 +744,10 @@ def test_a_channel_without_a_time_is_flagged_beside_a_good_one() -> None:
     assert not decoded.channels[lost].fragments
     assert spans(decoded, Flag.SALVAGED, lost) == [(START, START + 3000 * STEP)]
     assert not decoded.channels[Z].flags
-    assert f"all {len(parts)} records of XX.SYN..HHN have damaged headers" in decoded.detail[0]
+    assert f"all {len(parts)} records of XX.SYN..HHN have damaged headers" in decoded.said[0]
+    with pytest.raises(BadFormat, match="damaged headers") as told:
+        decode(b"".join(map(bytes, parts)), "object")
+    assert str(told.value).count("object") == 1, "the object is named once"
 
 
 # Codes
@@ -846,8 +886,9 @@ def test_an_object_of_an_encoding_that_nothing_reads_is_bad() -> None:
     parts = records_of(miniseed(signal(3000), START))
     for part in parts:
         part[52] = 2  # 24-bit integers
-    with pytest.raises(BadFormat, match="encoding 2"):
+    with pytest.raises(BadFormat, match="encoding 2") as told:
         decode(b"".join(parts), "object")
+    assert str(told.value).count("object") == 1
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

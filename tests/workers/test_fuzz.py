@@ -57,7 +57,7 @@ def test_a_record_cannot_announce_more_than_it_holds(kind: str, name: str, count
     (fragment,) = channel.fragments
     assert 0 < len(fragment.samples) < 1000
     assert [flag[0] for flag in channel.flags] == [Flag.SALVAGED]
-    assert "announce more samples than they can hold" in decoded.detail[0]
+    assert "announce more samples than they can hold" in decoded.said[0]
     with pytest.raises(BadFormat, match="more samples than they can hold"):
         decode(body[records_of(body)[1] :], "bomb")
 

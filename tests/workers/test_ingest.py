@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from obspy import Stream, Trace, UTCDateTime
 
 from catalog.schema import DAY_NS, Flag, Outcome, TraceId, day_of, day_start_ns
-from catalog.store import LocalStore, Store, open_store
+from catalog.store import LocalStore, open_store
 from workers.archives import Archive, ArchiveConfig, open_archive
 from workers.archives.zarr import FORMAT, group_path
 from workers.ingest import Ingested, ingest
@@ -235,13 +235,26 @@ def test_a_lost_shard_is_told_and_never_read_as_filling(tmp_path: Path, lost: st
     assert not reading.fragments
 
 
-def test_days_that_cannot_be_read_are_told_and_not_written(tmp_path: Path) -> None:
+def test_days_that_cannot_be_read_are_told_until_they_can(tmp_path: Path) -> None:
     source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
     put_day(source, DAY, "Z", b"<html>maintenance</html>")
     (one,) = done(source, destination)
     assert one.state == "unreadable" and "HTML" in one.detail
-    store: Store = open_store(destination)
-    assert not list(store.list())
+    archive = opened("zarr", destination)
+    assert [(one.trace, one.day) for one in archive.holdings(DAY, END)] == [(HH, DAY)]
+    start = day_start_ns(DAY)
+    reading = archive.read(HH, start, start + DAY_NS)
+    (lost,) = reading.lost
+    assert (lost.outcome, lost.start_ns, lost.end_ns) == (Outcome.BAD_FORMAT, start, start + DAY_NS)
+    assert "could not be read when it was ingested" in lost.why and "HTML" in lost.why
+    assert not reading.fragments
+
+    assert [one.state for one in done(source, destination)] == ["unreadable"], "and again"
+    next(Path(source).rglob("*.D.*.*")).unlink()
+    put_day(source, DAY, "Z", miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0))
+    assert [one.state for one in done(source, destination)] == ["written"]
+    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
+    assert not reading.lost and len(reading.fragments) == 1
 
 
 def _swollen(folder: Path, name: str, how: str) -> None:
@@ -284,3 +297,19 @@ def test_a_day_names_no_folder_but_its_own(tmp_path: Path, rate: str) -> None:
     reading = opened("zarr", store.url).read(HH, day_start_ns(DAY), day_start_ns(DAY) + SECOND)
     (lost,) = reading.lost
     assert lost.outcome == Outcome.BAD_FORMAT and "not the name of a group" in lost.why
+
+
+def test_a_day_of_which_no_record_says_when_it_was_is_as_unreadable(tmp_path: Path) -> None:
+    """Beside another channel in its object: never as if there were nothing."""
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    start = day_start_ns(DAY)
+    damaged = bytearray(miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0))
+    for at in range(0, len(damaged), 512):
+        damaged[at + 20 : at + 22] = (1950).to_bytes(2, "big")
+    store = open_store(source)
+    name = f"{DAY.year}/XX/SYN/HHZ.D/XX.SYN..HHZ.D.{DAY:%Y.%j}"
+    other = miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0).replace(b"HHZ", b"BHZ")
+    store.create(name, bytes(damaged) + other)
+    assert [one.state for one in done(source, destination)] == ["unreadable"]
+    (lost,) = opened("zarr", destination).read(HH, start, start + DAY_NS).lost
+    assert "HHZ" in lost.why

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +23,19 @@ from workers.archives import Archive, ArchiveConfig, open_archive
 from workers.archives.objects import Candidate as Named
 from workers.archives.objects import Objects
 from workers.engines import open_engine
-from workers.losses import REACH_NS
+from workers.ingest import ingest
+from workers.miniseed.body import Held
+from workers.miniseed.scanning import scan
+from workers.picked import Picked
 from workers.pipeline import pick_shard, pick_span
-from workers.span import Candidate, Picked
+from workers.span import Candidate, margin_ns
 from workers.synthetic import network_days, sds_path, write_sds
 from workers.waveform import NS
 from workers.weights import resolve
 
 TRACE = TraceId("XX", "LOS", "", "HH")
 DAYS = [date(2024, 3, 1), date(2024, 3, 2), date(2024, 3, 3)]
+REACH_NS = margin_ns(100)
 BEGIN, MIDDLE, END = (day_start_ns(day) for day in DAYS)
 SHARD = Shard((TRACE,), DAYS[0], date(2024, 3, 4))
 
@@ -115,16 +120,187 @@ def test_a_refused_object_costs_its_own_day_alone(
     assert refused == 1, "for two days, and asked once"
 
 
+@pytest.mark.parametrize("kind", ["sds", "earthscope"])
+def test_a_refused_listing_of_another_year_costs_that_year_alone(
+    kind: Literal["sds", "earthscope"],
+    tmp_path: Path,
+    s3: Any,
+    faulty_s3: FaultyS3,
+    candidate: Candidate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """New Year's Day is picked, and marked where the halo is not to be had."""
+    monkeypatch.setattr(requests, "FIRST_WAIT_S", 0.001)
+    new_year = day_start_ns(date(2024, 1, 1))
+    rng = np.random.default_rng(5)
+    write_sds(tmp_path, network_days([TRACE], new_year - 300 * NS, 600.0, 360.0, rng))
+    store = open_store(s3.url(kind))
+    bodies: dict[str, bytes] = {}
+    for path in sorted(tmp_path.rglob("*.*.D.*")):
+        key = str(path.relative_to(tmp_path))
+        if kind == "earthscope":
+            year, doy = key.split(".")[-2:]
+            key = f"XX/{year}/{doy}/LOS.XX.{year}.{doy}"
+        bodies[key] = bodies.get(key, b"") + path.read_bytes()
+    for key, body in bodies.items():
+        store.create(key, body)
+    faulty_s3.heal()
+    archive = ArchiveConfig(kind=kind, root=s3.url(kind))
+    shard = Shard((TRACE,), date(2024, 1, 1), date(2024, 1, 2))
+    (whole,) = pick_shard(open_archive(archive), shard, [candidate])
+    faulty_s3.fail(Answer(403, "AccessDenied"), r"LIST .*2023")
+    (day,) = pick_shard(open_archive(archive), shard, [candidate])
+    found = day.picked["c"]
+    assert (found.outcome, found.flags) == (Outcome.PICKED, Flag.HALO_LOST)
+    assert "beside this span access denied" in found.detail
+    low, high = new_year + REACH_NS, new_year + 300 * NS
+    far = rows(found.picks, low, high)
+    assert len(far) > 5 and far == rows(whole.picked["c"].picks, low, high)
+    near = rows(found.picks, new_year, low)
+    assert near and all(row["flags"] & Flag.HALO_LOST for row in near)
+    faulty_s3.fail(Answer(403, "AccessDenied"), r"LIST .*2024")
+    (day,) = pick_shard(open_archive(archive), shard, [candidate])
+    assert day.picked["c"].outcome is Outcome.ACCESS_DENIED
+
+
 def test_an_unreadable_object_costs_its_own_day_alone(
-    recorded: Path, tmp_path: Path, candidate: Candidate, undisturbed: dict[date, Picked]
+    recorded: Path,
+    tmp_path: Path,
+    stored_as: Callable[[Path], Archive],
+    candidate: Candidate,
+    undisturbed: dict[date, Picked],
 ) -> None:
     shutil.copytree(recorded, tmp_path / "sds")
     for component in "ZNE":
         path = sds_path(tmp_path / "sds", TRACE, component, BEGIN)
         path.write_bytes(b"<html>maintenance</html>")
-    found = picked(local(tmp_path / "sds"), candidate)
+    found = picked(stored_as(tmp_path / "sds"), candidate)
     assert found[DAYS[0]].outcome is Outcome.BAD_FORMAT and "<html>" in found[DAYS[0]].detail
     check_beside_the_first_day(found, undisturbed)
+
+
+def damaged(root: Path, before_ns: int, how: str) -> None:
+    """The record of the first day's Z that holds the sample so long before midnight: a bit of its
+    payload, or all of its header."""
+    path = sds_path(root, TRACE, "Z", BEGIN)
+    body = bytearray(path.read_bytes())
+    records = scan(Held(bytes(body)))
+    at = int(records.at[np.searchsorted(records.start, MIDDLE - before_ns, side="right") - 1])
+    if how == "payload":
+        body[at + 200] ^= 4
+    else:
+        body[at : at + 48] = bytes(48)
+    path.write_bytes(body)
+
+
+@pytest.fixture(params=["sds", "zarr"])
+def stored_as(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Path], Archive]:
+    """A folder of SDS as it is, or as it is ingested."""
+
+    def opened(root: Path) -> Archive:
+        if request.param == "sds":
+            return local(root)
+        config = ArchiveConfig(kind="zarr", root=str(tmp_path / "zarr"))
+        list(ingest(local(root), config.store(), DAYS[0], date(2024, 3, 4)))
+        return open_archive(config)
+
+    return opened
+
+
+@pytest.mark.parametrize("how", ["payload", "header"])
+def test_a_damaged_record_is_told_by_its_own_day_alone(
+    recorded: Path,
+    tmp_path: Path,
+    stored_as: Callable[[Path], Archive],
+    candidate: Candidate,
+    undisturbed: dict[date, Picked],
+    how: str,
+) -> None:
+    """Out of reach of the next day its object is read for that day's halo, and nothing is said."""
+    shutil.copytree(recorded, tmp_path / "sds")
+    damaged(tmp_path / "sds", REACH_NS + 20 * NS, how)
+    found = picked(stored_as(tmp_path / "sds"), candidate)
+    first, second, third = (found[day] for day in DAYS)
+    assert (first.flags, first.repaired) == (Flag.SALVAGED, 1)
+    assert re.search("records of XX.LOS..HHZ|bytes are no record", first.detail)
+    for day, one in zip(DAYS[1:], (second, third), strict=True):
+        assert (one.flags, one.detail, one.repaired) == (0, "", 0)
+        assert one.picks.equals(undisturbed[day].picks)
+
+
+@pytest.mark.parametrize("how", ["payload", "header"])
+def test_a_damaged_record_in_the_halo_is_marked_as_far_as_it_reaches(
+    recorded: Path,
+    tmp_path: Path,
+    stored_as: Callable[[Path], Archive],
+    candidate: Candidate,
+    undisturbed: dict[date, Picked],
+    how: str,
+) -> None:
+    shutil.copytree(recorded, tmp_path / "sds")
+    before = 12 * NS
+    damaged(tmp_path / "sds", before, how)
+    found = picked(stored_as(tmp_path / "sds"), candidate)
+    first, second, third = (found[day] for day in DAYS)
+    assert first.flags == Flag.SALVAGED
+    assert (second.flags, second.repaired) == (Flag.HALO_LOST, 0)
+    assert second.detail == "beside this span records are damaged"
+    assert (third.flags, third.detail) == (0, "")
+    flagged = [row["time"].value for row in second.picks.to_pylist() if row["flags"]]
+    assert flagged and REACH_NS - before - 5 * NS < max(flagged) - MIDDLE < REACH_NS - before + NS
+    low = max(flagged) + 1
+    assert rows(second.picks, low, END) == rows(undisturbed[DAYS[1]].picks, low, END)
+    assert rows(second.picks, MIDDLE, low) != rows(undisturbed[DAYS[1]].picks, MIDDLE, low)
+
+
+def test_how_far_a_loss_reaches_is_a_matter_of_the_candidates_rate(
+    recorded: Path, tmp_path: Path, candidate: Candidate
+) -> None:
+    """A slower model's windows are longer; and its company changes nothing for a faster one."""
+    shutil.copytree(recorded, tmp_path / "sds")
+    damaged(tmp_path / "sds", REACH_NS + 10 * NS, "payload")
+    slow = replace(
+        candidate, name="slow", preparation=replace(candidate.preparation, sampling_rate=50)
+    )
+    assert margin_ns(50) > REACH_NS + 20 * NS
+    (_, alone, _) = pick_shard(local(tmp_path / "sds"), SHARD, [candidate])
+    (_, both, _) = pick_shard(local(tmp_path / "sds"), SHARD, [candidate, slow])
+    assert both.picked["c"].picks.equals(alone.picked["c"].picks)
+    assert (both.picked["c"].flags, both.picked["c"].detail) == (0, "")
+    assert both.picked["slow"].flags & Flag.HALO_LOST
+
+
+def test_what_a_cut_off_object_lacks_is_marked_on_the_day_after(
+    recorded: Path,
+    tmp_path: Path,
+    stored_as: Callable[[Path], Archive],
+    candidate: Candidate,
+) -> None:
+    shutil.copytree(recorded, tmp_path / "sds")
+    path = sds_path(tmp_path / "sds", TRACE, "Z", MIDDLE)
+    path.write_bytes(path.read_bytes()[:-700])
+    found = picked(stored_as(tmp_path / "sds"), candidate)
+    assert [found[day].flags for day in DAYS] == [0, Flag.TRUNCATED, Flag.HALO_LOST]
+    assert [bool(found[day].detail) for day in DAYS] == [False, True, True]
+
+
+@pytest.mark.parametrize("cut_s", [[200], [60, 100, 250], [1, 299]])
+@pytest.mark.parametrize("where_s", [5, 100])
+def test_beside_a_damaged_record_rows_do_not_depend_on_cuts(
+    recorded: Path, tmp_path: Path, candidate: Candidate, cut_s: list[int], where_s: int
+) -> None:
+    shutil.copytree(recorded, tmp_path / "sds")
+    damaged(tmp_path / "sds", where_s * NS, "payload")
+    archive, begin = local(tmp_path / "sds"), MIDDLE - 150 * NS
+    whole = pick_span(archive, TRACE, begin, begin + 400 * NS, [candidate])["c"].picks
+    edges = [begin, *(begin + second * NS for second in cut_s), begin + 400 * NS]
+    parts = [
+        pick_span(archive, TRACE, low, high, [candidate])["c"].picks
+        for low, high in pairwise(edges)
+    ]
+    assert pa.concat_tables(parts).equals(whole)
+    marked = {row["time"].value for row in whole.to_pylist() if row["flags"] & Flag.HALO_LOST}
+    assert marked and min(marked) >= MIDDLE
 
 
 @pytest.mark.parametrize("cut_s", [[200], [60, 100, 250], [1, 299]])

@@ -1,12 +1,15 @@
 """A day with too many samples for one reading is picked in parts, and nobody can tell."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId
 from workers import parts as parting
@@ -15,10 +18,11 @@ from workers.archives import objects as gathering
 from workers.archives import zarr as stored
 from workers.engines import open_engine
 from workers.ingest import ingest
-from workers.parts import Gathered, Part, ahead, in_parts, joined
+from workers.parts import Gathered, Part, ahead, in_parts
+from workers.picked import PRECEDENCE, Counted, Picked, joined
 from workers.pipeline import StationDayPicked, pick_shard
-from workers.span import Candidate, Picked
-from workers.synthetic import network_days, station_day, write_sds
+from workers.span import Candidate
+from workers.synthetic import network_days, sds_path, station_day, write_sds
 from workers.tensors import Eager, TensorEngine
 from workers.weights import resolve
 
@@ -89,34 +93,77 @@ def test_what_never_fits_fails_and_says_how_much_there_was() -> None:
     assert (parts[0].start_ns, parts[-1].end_ns) == (DAY.start_ns, DAY.end_ns)
     assert {part.end_ns - part.start_ns <= parting.SHORTEST_NS for part in parts} == {True}
     reasons = [part.read for part in parts if isinstance(part.read, Picked)]
-    whole = joined(reasons, [part.goes_on for part in parts])
+    whole = joined(reasons)
     assert whole.outcome == Outcome.FAILED
     assert whole.detail.startswith("object: 1000000000 samples in one span")
 
 
 def test_a_part_that_is_refused_refuses_the_day() -> None:
     outcomes = (Outcome.PICKED, Outcome.ACCESS_DENIED, Outcome.NO_DATA)
-    assert joined([Picked(o) for o in outcomes], [False] * 3).outcome == Outcome.ACCESS_DENIED
-    assert joined([Picked(o) for o in outcomes[::2]], [False] * 2).outcome == Outcome.PICKED
+    assert joined([Picked(o) for o in outcomes]).outcome == Outcome.ACCESS_DENIED
+    assert joined([Picked(o) for o in outcomes[::2]]).outcome == Outcome.PICKED
 
 
 def test_a_day_is_said_of_its_parts_what_is_true_of_it() -> None:
     """Each component lives in one part only; a reason is given for the outcome that stands."""
     parts = [
-        Picked(Outcome.PICKED, "", "one", fragments=60, left_over=60, living=0b001, present=0b111),
-        Picked(Outcome.DEAD, "flat", "two", fragments=1, present=0b111),
-        Picked(Outcome.PICKED, "", "one", fragments=60, left_over=60, living=0b010, present=0b011),
+        Picked(Outcome.PICKED, "", ("one",), short=Counted(60), living=0b001, present=0b111),
+        Picked(Outcome.DEAD, "flat", ("two", "one"), present=0b111),
+        Picked(Outcome.PICKED, "", ("one",), short=Counted(60), living=0b010, present=0b111),
     ]
-    day = joined(parts, [False] * 3)
-    assert (day.n_components, day.fragments) == (2, 121)
+    day = joined(parts)
+    assert day.n_components == 2
     assert day.flags == Flag.DEAD_COMPONENT | Flag.FRAGMENTED
     assert not any(part.flags & Flag.FRAGMENTED for part in parts)
     assert day.detail == "120 stretches are shorter than a window, and not picked; one; two"
-    assert joined(parts[1:2] * 2, [False] * 2).detail == "flat; two"
+    assert joined(parts[1:2] * 2).detail == "flat; two; one"
+
+
+@given(st.lists(st.integers(0, 40), unique=True), st.lists(st.integers(1, 39), unique=True))
+def test_stretches_of_parts_add_up_to_those_of_the_whole(edges: list[int], cuts: list[int]) -> None:
+    stretches = np.array(sorted(edges)[: len(edges) // 2 * 2], np.int64).reshape(-1, 2)
+    parts = [Counted.of(stretches, slice(a, b)) for a, b in pairwise([0, *sorted(cuts), 40])]
+    whole = Counted.of(stretches, slice(0, 40))
+    assert sum(parts[1:], parts[0]) == whole
+    assert whole.number == ((stretches[:, 0] < 40) & (stretches[:, 1] > 0)).sum()
+
+
+APART_S = {
+    "Z": [(60.0 + 60 * k, 70.0 + 60 * k) for k in range(7)],
+    "N": [(1300.0 + 100 * k, 1310.0 + 100 * k) for k in range(5)],
+    "E": [(515.0, 525.0), (1190.0, 1210.0)],
+}
+"""Gaps of one component, before noon or after it, up to where a part begins and across."""
+
+TOGETHER_S = [(1100.0, 1130.0), (1850.0, 1870.0), (1880.0, 1900.0)]
+"""Of all: what is left between the last two is shorter than a window, and two parts share it."""
+
+
+def test_what_goes_on_over_a_cut_is_counted_once(
+    candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts begin 525, 1200 and 1875 s after the first sample."""
+    begin, rng = NOON - 20 * MINUTE, np.random.default_rng(6)
+    (recording,) = network_days([TRACE], begin, 2400.0, 100.0, rng)
+    for component, own in APART_S.items():
+        gaps = [(round(a * 100), round(b * 100)) for a, b in sorted([*own, *TOGETHER_S])]
+        write_sds(tmp_path / component, [replace(recording, gaps=tuple(gaps))])
+        path = sds_path(tmp_path / component, TRACE, component, begin)
+        there = sds_path(tmp_path / "sds", TRACE, component, begin)
+        there.parent.mkdir(parents=True)
+        path.rename(there)
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path / "sds")))
+    one = picked(archive, candidate).picked["c"]
+    assert (one.segments, one.fragments, one.short.number) == (4, 11, 1)
+    monkeypatch.setattr(gathering, "MOST_SAMPLES", 900 * 100 * 3)
+    other = picked(archive, candidate).picked["c"]
+    assert (other.segments, other.fragments, other.short.number) == (4, 11, 1)
+    assert other.recorded == one.recorded
+    assert other.picks.equals(one.picks)
 
 
 def test_every_outcome_has_its_place() -> None:
-    assert set(parting.PRECEDENCE) == set(Outcome)
+    assert set(PRECEDENCE) == set(Outcome)
 
 
 def test_one_list_ahead_and_an_error_where_it_happened() -> None:

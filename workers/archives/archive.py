@@ -140,7 +140,6 @@ class Archive(Protocol):
         span do not depend on where the span begins and ends; where objects are refused or
         unreadable this holds for what the others give, and `Reading.lost` names those with the
         spans that they are named for: who reads knows which part of the span is a halo. Raises
-        AccessDenied where the listing is refused, StoreUnavailable, and TooMuch where the span
-        holds more than MOST_SAMPLES.
+        StoreUnavailable, and TooMuch where the span holds more than MOST_SAMPLES.
         """
         ...

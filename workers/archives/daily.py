@@ -13,12 +13,21 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
-from catalog.schema import COMPONENTS, DAY_NS, TraceId, day_of, day_start_ns, days_between, upper
-from catalog.store import Listed, Store
+from catalog.schema import (
+    COMPONENTS,
+    DAY_NS,
+    Outcome,
+    TraceId,
+    day_of,
+    day_start_ns,
+    days_between,
+    upper,
+)
+from catalog.store import AccessDenied, Listed, Store
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.layout import Layout, Wanted
 from workers.archives.objects import SPILL_NS, Candidate, Objects, require_root
-from workers.waveform import ALIASES, Reading
+from workers.waveform import ALIASES, Lost, Reading
 
 LISTINGS = 16
 """Listings under way at once: each page of a large one is a reply to wait for."""
@@ -48,12 +57,12 @@ class DailyArchive:
                     yield Holding(trace, day, size)
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
-        candidates = [
-            replace(candidate_of(day, entry.key), trace=trace)
-            for day in days_around(start_ns, end_ns)
-            for entry in self._entries(trace, day)
-        ]
-        return self._objects.gather(trace, candidates, start_ns, end_ns)
+        def of(day: date) -> list[Candidate]:
+            entries = self._entries(trace, day)
+            return [replace(candidate_of(day, entry.key), trace=trace) for entry in entries]
+
+        candidates, unlisted = of_days(of, start_ns, end_ns)
+        return self._objects.gather(trace, candidates, start_ns, end_ns, unlisted)
 
     def _entries(self, trace: TraceId, day: date) -> Sequence[Listed]:
         """Objects of a trace's day; the names of some may have the band in lower case."""
@@ -125,6 +134,20 @@ def days_around(start_ns: int, end_ns: int) -> Iterator[date]:
     """Days whose objects may hold samples of [start_ns, end_ns)."""
     first, last = day_of(start_ns - SPILL_NS), day_of(end_ns + SPILL_NS)
     return days_between(first, last + timedelta(days=1))
+
+
+def of_days(
+    candidates_of: Callable[[date], Sequence[Candidate]], start_ns: int, end_ns: int
+) -> tuple[list[Candidate], list[Lost]]:
+    """Objects of the days that a span may need; of a day whose listing is refused nobody knows."""
+    found: list[Candidate] = []
+    lost = []
+    for day in days_around(start_ns, end_ns):
+        try:
+            found += candidates_of(day)
+        except AccessDenied as error:
+            lost.append(candidate_of(day, "").lost(Outcome.ACCESS_DENIED, str(error.strerror)))
+    return found, lost
 
 
 def concurrently(call: Callable[[_A], _B], arguments: Iterable[_A]) -> Iterator[_B]:

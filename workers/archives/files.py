@@ -92,7 +92,7 @@ class FilesArchive:
         except (BadFormat, AccessDenied, MissingObject) as error:
             log.warning("%s", error)
             return {"error": str(error)}
-        for problem in found.detail:
+        for problem in found.said:
             log.warning("%s", problem)
         spans: dict[str, tuple[int, int]] = {}
         for codes, low, high in extents(found):

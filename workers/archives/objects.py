@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import Outcome, TraceId
+from catalog.schema import Flag, Outcome, TraceId
 from catalog.store import (
     AccessDenied,
     LocalStore,
@@ -30,7 +30,7 @@ from workers.decode import BadFormat, Contents, Decoded, extents, look_into
 from workers.decoded import Channel
 from workers.miniseed.body import PIECE
 from workers.miniseed.records import ChannelId
-from workers.waveform import Fragment, Lost, Reading, grid_index
+from workers.waveform import Fragment, Lost, Reading, Told, grid_index
 
 BODY_BYTES = 64_000_000
 """Of objects held whole: a noisy day is 50 MB, and the next one is read for its halo too."""
@@ -133,19 +133,25 @@ class Objects:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def gather(
-        self, trace: TraceId, candidates: Iterable[Candidate], start_ns: int, end_ns: int
+        self,
+        trace: TraceId,
+        candidates: Iterable[Candidate],
+        start_ns: int,
+        end_ns: int,
+        unlisted: Sequence[Lost] = (),
     ) -> Reading:
         """What the candidates hold of a trace inside [start_ns, end_ns).
 
+        unlisted: what may exist beside them, and where.
         An object counts for its own span and SPILL_NS around it, so that a sample is found or not
         whatever span is asked for. Raises StoreUnavailable and TooMuch.
         """
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
-        detail: list[str] = []
+        detail: list[Told] = []
         repairs: list[int] = []
-        lost: list[Lost] = []
+        lost = list(unlisted)
         wanted = [one for one in candidates if one.may_hold(start_ns, end_ns)]
         for candidate, body in self._coming(wanted):
             room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
@@ -166,8 +172,8 @@ class Objects:
                 fragments += channel.fragments
                 repairs += channel.repairs.tolist()
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        told = list(dict.fromkeys(detail))
-        return Reading(fragments, inputs, sorted(set(flags)), told, repairs, lost)
+        detail = [one for one in dict.fromkeys(detail) if one[1] < end_ns and one[2] > start_ns]
+        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost)
 
     def _coming(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Body | None]]:
         """The candidates in order, each with its bytes on their way where it is not known yet."""
@@ -268,11 +274,12 @@ def _inside(
         codes.trace == trace and (start < low or end > high) for codes, start, end in extents(found)
     )
     start_ns, end_ns = max(start_ns, low), min(end_ns, high)
-    detail: list[str] = []
+    own = candidate.start_ns, candidate.end_ns
+    detail: list[Told] = []
     held = sorted({str(codes.trace) for codes, _, _ in extents(found)})
     if candidate.trace is not None and str(candidate.trace) not in held:
         others = ", ".join(held[:NAMED]) or "nothing"
-        detail.append(f"{known.body.url}: named for {candidate.trace}, and holds {others}")
+        detail.append((f"{known.body.url}: named for {candidate.trace}, and holds {others}", *own))
     if isinstance(found, Contents):
         stretches = select(known.body, found, trace, start_ns, end_ns)
         samples = sum(int(found.records.count[stretch.rows].sum()) for stretch in stretches)
@@ -287,20 +294,26 @@ def _inside(
         clipped = max(low, start_ns - MARGIN_NS), min(high, end_ns + MARGIN_NS)
     detail += found.detail
     if beyond:
-        detail.append(
-            f"{known.body.url}: samples more than an hour outside of its day were left out"
-        )
+        text = f"{known.body.url}: samples more than an hour outside of its day were left out"
+        detail.append((text, *own))
     channels: dict[ChannelId, Channel] = {}
     for codes, channel in found.channels.items():
         if codes.trace == trace:
             parts = [clip(fragment, *clipped) for fragment in channel.fragments]
             inside = [part for part in parts if part and overlaps(part, start_ns, end_ns)]
-            channels[codes] = replace(channel, fragments=inside)
+            flags = [_to_its_end(flag, candidate) for flag in channel.flags]
+            channels[codes] = replace(channel, fragments=inside, flags=flags)
     result = Decoded(channels, detail)
     samples = sum(len(one.samples) for channel in channels.values() for one in channel.fragments)
     if samples > room:
         raise TooMuch(known.body.url, samples)
     return result
+
+
+def _to_its_end(flag: tuple[int, int, int], candidate: Candidate) -> tuple[int, int, int]:
+    """What an object that is cut off lacks may be as long as what it is named for."""
+    bits, low, high = flag
+    return bits, low, max(high, candidate.end_ns) if bits == Flag.TRUNCATED else high
 
 
 def overlaps(fragment: Fragment, start_ns: int, end_ns: int) -> bool:

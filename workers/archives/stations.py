@@ -18,10 +18,10 @@ from itertools import groupby, pairwise
 from catalog.schema import EPOCH, TraceId, spelled_code
 from catalog.store import AccessDenied, Listed, MissingObject
 from workers.archives.archive import ArchiveConfig, Holding
-from workers.archives.daily import DayKeys, candidate_of, concurrently, days_around
+from workers.archives.daily import DayKeys, candidate_of, concurrently, of_days
 from workers.archives.glimpse import channels_within
 from workers.archives.layout import Layout, Named, Wanted
-from workers.archives.objects import Objects, require_root
+from workers.archives.objects import Candidate, Objects, require_root
 from workers.decode import BadFormat
 from workers.epochs import Epochs
 from workers.waveform import ALIASES, Reading
@@ -67,14 +67,14 @@ class StationDayArchive:
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         station = spelled_code(trace.network), spelled_code(trace.station)
-        candidates = []
-        for day in days_around(start_ns, end_ns):
+
+        def of(day: date) -> list[Candidate]:
             prefix = self._layout.key(Named(*station, "", "", day))
             versions = self._keys.of(station, prefix).get(day, ())
-            if versions:
-                newest = max(versions, key=_stamp)
-                candidates.append(candidate_of(day, newest.key))
-        return self._objects.gather(trace, candidates, start_ns, end_ns)
+            return [candidate_of(day, max(versions, key=_stamp).key)] if versions else []
+
+        candidates, unlisted = of_days(of, start_ns, end_ns)
+        return self._objects.gather(trace, candidates, start_ns, end_ns, unlisted)
 
     def _listing(self, prefix: str) -> tuple[str, dict[tuple[Station, date], tuple[int, int]]]:
         """Version and bytes of the newest object of every station-day under a prefix."""

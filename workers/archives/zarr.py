@@ -3,6 +3,7 @@
     NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
         attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail,
             repairs
+        unreadable.txt      instead of it, where the source could not be read: why
     NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components,
         samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
@@ -45,10 +46,10 @@ from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreU
 from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
 from workers.archives.objects import offsets_within, require_root
 from workers.decode import BadFormat
-from workers.waveform import Fragment, Lost, Reading, grid_index
+from workers.waveform import Fragment, Lost, Reading, Told, grid_index
 
 FORMAT = "tidepick-continuous-1"
-MARKER = "zarr.json"
+MARKER, UNREADABLE = "zarr.json", "unreadable.txt"
 
 _DAY = timedelta(days=1)
 
@@ -88,7 +89,7 @@ class ZarrArchive:
         self.store = config.store()
 
     def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
-        """Station-days that are complete, from one listing of the whole root."""
+        """Station-days that are complete or could not be ingested, from one listing of the root."""
         require_root(self.store)
         for _, of_trace in groupby(self.store.list(), key=lambda entry: entry.key.split("/")[0]):
             sizes: dict[tuple[TraceId, date], int] = {}
@@ -103,7 +104,7 @@ class ZarrArchive:
                     continue  # not ours
                 if start <= found[1] < end:
                     sizes[found] = sizes.get(found, 0) + entry.size
-                    if match["rest"] == MARKER:
+                    if match["rest"] in (MARKER, UNREADABLE):
                         complete.add(found)
             for trace, day in sorted(complete):
                 yield Holding(trace, day, sizes[trace, day])
@@ -113,15 +114,14 @@ class ZarrArchive:
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
-        detail: list[str] = []
+        detail: list[Told] = []
         repairs: list[int] = []
         lost: list[Lost] = []
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
             path = group_path(trace, day)
-            marker = f"{path}/{MARKER}"
             span = day_start_ns(day), day_start_ns(day) + DAY_NS
             try:
-                body, inputs[self.store.url_of(marker)] = self.store.fetch(marker)
+                body, inputs[self.store.url_of(f"{path}/{MARKER}")] = self._marker(path)
                 attributes = _attributes(body, self.store.url_of(path))
                 fragments += self._fragments(path, attributes["rates"], start_ns, end_ns)
             except MissingObject:
@@ -132,11 +132,19 @@ class ZarrArchive:
                 lost.append(Lost(Outcome.BAD_FORMAT, *span, str(error)))
             else:
                 flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
-                detail += attributes["detail"]
+                detail += [(text, *span) for text in attributes["detail"]]
                 repairs += attributes["repairs"]
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        told = list(dict.fromkeys(detail))
-        return Reading(fragments, inputs, sorted(set(flags)), told, repairs, lost)
+        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost)
+
+    def _marker(self, path: str) -> tuple[bytes, str]:
+        """Raises MissingObject, and BadFormat where there was a day that could not be read."""
+        try:
+            return self.store.fetch(f"{path}/{MARKER}")
+        except MissingObject:
+            why, _ = self.store.fetch(f"{path}/{UNREADABLE}")
+            text = f"could not be read when it was ingested: {why.decode(errors='replace')}"
+            raise BadFormat(self.store.url_of(path), text) from None
 
     def _fragments(
         self, path: str, rates: Sequence[str], start_ns: int, end_ns: int

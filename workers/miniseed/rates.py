@@ -32,6 +32,11 @@ SLEEP = 4
 recorder that sleeps between them."""
 
 
+WHOLE, SMALL = 1e-3, 0.1
+"""Samples by which what is lost after a record may differ from a whole number; and how much of a
+record it is at most. Rates that recorders have differ by more, clocks by no whole number."""
+
+
 def sane(rate: FloatArray) -> NDArray[np.bool_]:
     return np.asarray((rate > LEAST_HZ) & (rate < MOST_HZ))
 
@@ -96,7 +101,13 @@ def _measured(start: NDArray[np.int64], count: NDArray[np.int32], rate: FloatArr
 
 
 def _agreeing(held: FloatArray, step: NDArray[np.int64], header: float) -> NDArray[np.bool_]:
-    """Which pairs of a rate that its times contradict tell one other rate; none if few do."""
+    """Which pairs of a rate that its times contradict tell one other rate; none if few do, or if
+    it is a whole one and most records have lost what came after them."""
+    lacking = step * header / NS - held
+    whole = np.abs(lacking - np.rint(lacking)) <= WHOLE
+    lossy = whole & (lacking > 0.5) & (lacking <= SMALL * held)
+    if header.is_integer() and 4 * lossy.sum() >= 3 * len(held):
+        return np.zeros(len(held), bool)
     median = float(np.median(held / step))
     near = np.asarray(np.abs(step * median - held) <= 0.5)
     asleep = header > SLEEP * median * NS and (held == held[0]).all()

@@ -5,7 +5,7 @@ Looks at the headers of a whole object alone, so that nothing depends on the spa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from workers.miniseed.chains import Rows
 from workers.miniseed.rates import sane, true_rates
 from workers.miniseed.records import KINDS, NS, SAMPLE_KINDS, ChannelId, Records, snapped
 from workers.miniseed.strays import ends, holes, miscoded, misnamed, misplaced, possible, room
+from workers.waveform import Told, told
 
 BRIDGE_NS = 60 * NS
 """Doubts about time that are less apart are one: a clock may be locked and lost all day long."""
@@ -34,18 +35,21 @@ class Survey:
     """records: with the rates that their times tell. groups: rows of the waveform records that
     are what they claim to be, in the order of the object, by channel, rate and kind of sample.
 
-    flags, repairs (ns, one for each record skipped): channel None: of every channel.
+    flags, repairs (ns, one for each record skipped), detail: channel None: of every channel.
     """
 
     records: Records
     groups: list[tuple[ChannelId, Rows]]
     flags: list[tuple[ChannelId | None, Span]]
     repairs: list[tuple[ChannelId | None, int]]
-    detail: list[str]
+    detail: list[tuple[ChannelId | None, Told]]
+
+    def tell(self, codes: ChannelId | None, text: str, spans: Iterable[tuple[int, int]]) -> None:
+        self.detail.extend((codes, one) for one in told(text, spans))
 
 
-def survey(records: Records, source: str) -> Survey:
-    """`source` names the object in the detail.
+def survey(records: Records) -> Survey:
+    """What the headers of an object's records say.
 
     Left out with a word: channels without a component, encodings that nothing here reads. Records
     without samples or a rate (logs, state of health) are no waveform; an absurd rate is none.
@@ -61,9 +65,6 @@ def survey(records: Records, source: str) -> Survey:
     overfull = records.count > most
     if overfull.any():  # damaged, or meant to exhaust memory
         readable &= ~overfull
-        found.detail.append(
-            f"{source}: {int(overfull.sum())} records announce more samples than they can hold"
-        )
         records = replace(records, count=np.minimum(records.count, most).astype(np.int32))
     channels = list(_by_channel(records))
     rate = records.rate.copy()
@@ -81,39 +82,50 @@ def survey(records: Records, source: str) -> Survey:
     for row in alien.tolist():
         codes = records.channels[records.channel[row - 1]]
         hole = int(ends(records, np.array([row - 1]))[0]), int(records.start[row + 1])
-        _skipped(found, codes, [hole], source)
+        _skipped(found, codes, [hole], f"records of {codes} with damaged headers were skipped")
     waveform[alien] = False
     holds[alien] = False
     nowhere: list[ChannelId] = []  # no record of these says when it was
+    timeless: list[tuple[ChannelId | None, str]] = []  # what is told of no time in particular
     for codes, rows in zip(records.channels, channels, strict=True):
         if not holds[rows].any():
             continue
         try:
             _ = codes.trace
         except ValueError as error:
-            found.detail.append(f"{source}: channel {codes} left out: {error}")
+            text, timed = f"channel {codes} left out: {error}", rows[waveform[rows]]
+            if len(timed):
+                low, high = records.start[timed].min(), ends(records, timed).max()
+                found.tell(None, text, [(int(low), int(high))])
+            else:
+                timeless.append((None, text))
             continue
         good = rows[waveform[rows]]
         for stray in (misplaced(records, good), miscoded(records, good)):
             waveform[stray] = False
         good = rows[waveform[rows]]
-        _damage(found, records, codes, good, rows, holds, source)
+        _damage(found, records, codes, good, rows, holds, overfull)
         if len(good):
             found.flags.extend((codes, span) for span in _marked(records, good))
             late = good[corrected[good]]
             if len(late):
-                spans = _spans(records, late, Flag.RATE_CORRECTED, BRIDGE_NS)
+                spans = list(_spans(records, late, Flag.RATE_CORRECTED, BRIDGE_NS))
                 found.flags.extend((codes, span) for span in spans)
-                found.detail.append(
-                    f"{source}: {len(late)} records of {codes} follow each other at another rate "
-                    "than their headers say; it was trusted"
+                text = (
+                    f"{len(late)} records of {codes} follow each other at another rate than "
+                    "their headers say; it was trusted"
                 )
+                found.tell(codes, text, ((low, high) for _, low, high in spans))
             found.groups.extend((codes, group) for group in _alike(records, good))
-        elif not possible(records)[rows].all():
+            continue
+        if not possible(records)[rows].all():
             nowhere.append(codes)
-    if nowhere and found.groups:
-        whole = _whole(records, found.groups)
+        if wild := int((holds[rows] & ~_placed(records, rows)).sum()):
+            timeless.append((codes, f"all {wild} records of {codes} have damaged headers"))
+    whole = _whole(records, found.groups) if found.groups else (0, 0)
+    if found.groups:
         found.flags.extend((codes, (Flag.SALVAGED, *whole)) for codes in nowhere)
+    found.detail.extend((codes, (text, *whole)) for codes, text in timeless)
     return replace(found, records=records)
 
 
@@ -149,6 +161,11 @@ def _alike(records: Records, rows: Rows) -> Iterator[Rows]:
                 yield chosen
 
 
+def _placed(records: Records, rows: Rows) -> NDArray[np.bool_]:
+    """Whether the header of each says when it was."""
+    return np.asarray(possible(records)[rows] & sane(records.rate[rows]))
+
+
 def _damage(
     found: Survey,
     records: Records,
@@ -156,17 +173,18 @@ def _damage(
     good: Rows,
     rows: Rows,
     holds: NDArray[np.bool_],
-    source: str,
+    overfull: NDArray[np.bool_],
 ) -> None:
-    """Flags for those of a channel's records that are no good, where they leave a hole."""
+    """Flags for those of a channel's records that are no good, where they leave a hole.
+
+    overfull: of all records, those that announce more samples than they have room for.
+    """
     if len(good) == len(rows):
         return
     bad = np.setdiff1d(rows, good, assume_unique=True)
-    placed = possible(records)[bad] & sane(records.rate[bad]) & holds[bad]
-    unread = placed & ~_READ[records.encoding[bad]]
-    for encoding in np.unique(records.encoding[bad[unread]]).tolist():
-        count = int((records.encoding[bad[unread]] == encoding).sum())
-        found.detail.append(f"{source}: {count} records of {codes} left out: encoding {encoding}")
+    placed = _placed(records, bad) & holds[bad]
+    encoding = records.encoding[bad]
+    unread = placed & ~_READ[encoding]
     if len(good):
         low, high = holes(records, good, bad)
         # Between records without samples there is nothing to miss, but what one had room for.
@@ -175,28 +193,26 @@ def _damage(
         lost |= unread
     else:
         low, high = records.start[bad], ends(records, bad)
-        lost = holds[bad] & placed
-        wild = int((holds[bad] & ~placed).sum())
-        if wild:
-            found.detail.append(f"{source}: all {wild} records of {codes} have damaged headers")
-    _skipped(found, codes, np.stack([low[lost], high[lost]], axis=1).tolist(), source, unread[lost])
+        lost = placed
+    full = overfull[bad] & ~unread
+    why = [
+        (unread & (encoding == each), f"records of {codes} left out: encoding {each}")
+        for each in np.unique(encoding[unread]).tolist()
+    ]
+    why += [
+        (full, f"records of {codes} announce more samples than they can hold"),
+        (~full & ~unread, f"records of {codes} with damaged headers were skipped"),
+    ]
+    spans = np.stack([low, high], axis=1)
+    for those, text in why:
+        _skipped(found, codes, spans[lost & those].tolist(), text)
 
 
-def _skipped(
-    found: Survey,
-    codes: ChannelId,
-    spans: list[tuple[int, int]],
-    source: str,
-    told: NDArray[np.bool_] | None = None,
-) -> None:
-    """Records that are not used, each with the time it leaves. told: the detail has them."""
+def _skipped(found: Survey, codes: ChannelId, spans: list[tuple[int, int]], text: str) -> None:
+    """Records that are not used, each with the time it leaves, and why."""
     found.flags.extend((codes, (Flag.SALVAGED, low, high)) for low, high in spans)
     found.repairs.extend((codes, low) for low, _ in spans)
-    count = len(spans) - (0 if told is None else int(told.sum()))
-    if count:
-        found.detail.append(
-            f"{source}: {count} records of {codes} with damaged headers were skipped"
-        )
+    found.tell(codes, f"{len(spans)} {text}", ((low, high) for low, high in spans))
 
 
 def _marked(records: Records, rows: Rows) -> Iterator[Span]:
