@@ -338,6 +338,8 @@ def _verdict(
         verdict = "inconclusive"
     ends = ("difference", "low", "high")
     values = (estimate.value, estimate.low, estimate.high)
+    if found.error == 0:  # all clusters agree: how far others would differ is not known
+        values = (estimate.value, math.nan, math.nan)
     return {name: None if math.isnan(v) else v for name, v in zip(ends, values, strict=True)} | {
         "p_holm": None if math.isnan(p) else p,
         "detectable": least,

@@ -84,8 +84,7 @@ def _compared(
 def verdicts_table(comparison: pa.Table, title: str) -> Table:
     """A row a candidate, phase and measure: the difference, its interval and the verdict."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for heading in ("candidate", "phase", "measure"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("", no_wrap=True)  # of 80 columns there are 22 for it
     for heading in ("difference", "95%", "n", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -94,15 +93,21 @@ def verdicts_table(comparison: pa.Table, title: str) -> Table:
     for row in comparison.sort_by("candidate").to_pylist():  # stable: measures keep their order
         ends = [row["low"], row["high"]]
         known = "" if None in ends else " to ".join(f"{end:+.3f}" for end in ends)
+        if row["candidate"] != previous:
+            table.add_row(Text(row["candidate"], style="bold"))
         table.add_row(
-            row["candidate"] if row["candidate"] != previous else "",
-            row["phase"],
-            row["measure"].removesuffix("_found"),
+            f"{row['phase']} {row['measure'].removesuffix('_found')}",
             UNDEFINED if row["difference"] is None else f"{row['difference']:+.3f}",
             known,
             f"{row['n']:,}",
-            "" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
+            _p(row["p_holm"]),
             Text(row["verdict"], style=styles.get(row["verdict"], "dim")),
         )
         previous = row["candidate"]
     return table
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if value >= 0.0005 else "<0.001"
