@@ -104,7 +104,8 @@ def score(
     """Every metric of every candidate, in every bin of every stratum: ORACLE_SCHEMA.
 
     traces: TRACE_SCHEMA, and any column named in `strata` (see `eval.strata.bins_of`). thresholds:
-    one, or each candidate's own. recall_thresholds: where recall is given beside. Intervals are
+    one, or each candidate's own. recall_thresholds: where recall, and recall within 1 s, are
+    given beside. Intervals are
     over events and stations, from `replicates` draws of the given seed.
     """
     table = per_trace.conformed(traces)
@@ -181,10 +182,11 @@ def _phase_metrics(
         _Metric(phase, f"recall_{named(at)}", at, share, labelled, _numbers(rows.probability >= at))
         for at in sorted({threshold, *recall_thresholds})
     ]
-    for limit in TIMED_S:
-        timely = _numbers(detected & (size <= limit))
-        name = f"recall_{seconds(limit)}_{t}"
-        metrics.append(_Metric(phase, name, threshold, share, labelled, timely))
+    others = sorted({*recall_thresholds} - {threshold})
+    for at, limit in [(threshold, limit) for limit in TIMED_S] + [(at, 1.0) for at in others]:
+        timely = _numbers((rows.probability >= at) & (size <= limit))
+        name = f"recall_{seconds(limit)}_{named(at)}"
+        metrics.append(_Metric(phase, name, at, share, labelled, timely))
     metrics += [
         _Metric(phase, f"mae_cond_{t}", threshold, magnitude, detected, size),
         _Metric(phase, f"rmse_cond_{t}", threshold, Kind.ROOT, detected, size**2),

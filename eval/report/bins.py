@@ -223,6 +223,7 @@ def _stratum(
 
 
 def _metric(rows: Sequence[Row], candidate: str, name: str, phase: str, start: str) -> Row | None:
+    """The first is the one at the threshold that the candidate is judged at."""
     return next(
         (
             row

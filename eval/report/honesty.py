@@ -90,8 +90,15 @@ def _again(subject: Subject, name: str, what: str) -> Grid:
     """Recall and timing beside those of all traces."""
     every = list(of(rows_of(subject.tables, "oracle", ORACLE_SCHEMA), stratum=ALL))
     body = []
-    for row in of(rows_of(subject.tables, name, ORACLE_SCHEMA), stratum=ALL):
-        if row["metric"].startswith(("recall_1.0s_", "mae_cond_")):
+    here = list(of(rows_of(subject.tables, name, ORACLE_SCHEMA), stratum=ALL))
+    judged = {
+        (row["candidate"], row["phase"], row["threshold"])
+        for row in here
+        if row["metric"].startswith("mae_cond_")
+    }
+    for row in here:
+        at = row["candidate"], row["phase"], row["threshold"]
+        if at in judged and row["metric"].startswith(("recall_1.0s_", "mae_cond_")):
             same = {c: row[c] for c in ("candidate", "phase", "metric")}
             body.append(
                 [

@@ -31,8 +31,9 @@ from eval.thresholds import named
 
 _LEAD = (
     "Few false picks mean nothing without the recall they leave: a candidate that picks nothing "
-    "makes none. Compare at equal recall, that is along a horizontal line. Rings are the "
-    "thresholds that the leaderboard judges at."
+    "makes none. Compare at equal recall, that is along a horizontal line. On labelled traces a "
+    "pick counts within 1 s of the label: told where to look, a curve that is high everywhere is "
+    "high there. Rings are the thresholds that the leaderboard judges at."
 )
 
 
@@ -63,10 +64,10 @@ def _recalls(subject: Subject) -> list[tuple[str, list[Row], str]]:
     oracle = [
         row
         for row in of(rows_of(subject.tables, "oracle", ORACLE_SCHEMA), stratum=ALL)
-        if row.known("threshold") and row["metric"] == f"recall_{named(row['threshold'])}"
+        if row.known("threshold") and row["metric"] == f"recall_1.0s_{named(row['threshold'])}"
     ]
     for source in sources(oracle):
-        name = ", ".join(("labelled traces", *source))
+        name = ", ".join(("labelled traces within 1 s", *source))
         found.append((name, from_source(oracle, source), "value"))
     curve = rows_of(subject.tables, "continuous_curve", CURVE_SCHEMA)
     for source in sources(curve):

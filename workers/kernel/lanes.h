@@ -227,6 +227,18 @@ TARGET static V NAME(sum)(const V *x)
     return sum;
 }
 
+/* The unbiased variance of x[t], all in double. */
+TARGET static __attribute__((noinline)) void NAME(variance)(const V *x, V mean, D *variance)
+{
+    D sum = {0}, square = {0};
+    for (long t = 0; t < WINDOW; t++) {
+        const D d = __builtin_convertvector(x[t] - mean, D);
+        sum += d;
+        square += d * d;
+    }
+    *variance = (square - sum * sum / WINDOW) / (WINDOW - 1);
+}
+
 /* A component's raw windows x[t] as the network wants them, out[t * 3]: demeaned, over their
  * unbiased deviation, whose squares are summed in float32 over FEW samples and then in double. A
  * constant component becomes zero. */
@@ -249,7 +261,17 @@ TARGET static void NAME(normalise)(const V *x, const struct network *net, V *out
         sum += __builtin_convertvector(some, D);
         square += __builtin_convertvector(squares, D);
     }
-    const D variance = (square - sum * sum / WINDOW) / (WINDOW - 1);
+    D variance = (square - sum * sum / WINDOW) / (WINDOW - 1);
+    int strange = 0; /* lanes whose squares float32 may not hold: theirs are summed in double */
+    for (long l = 0; l < LANES; l++)
+        strange |= varies[l] && !(variance[l] > LEAST && variance[l] < MOST);
+    if (strange) {
+        D wide;
+        NAME(variance)(x, mean, &wide);
+        for (long l = 0; l < LANES; l++)
+            if (!(variance[l] > LEAST && variance[l] < MOST))
+                variance[l] = wide[l];
+    }
     V scale = {0};
     for (long l = 0; l < LANES; l++) {
         const float deviation = (float)__builtin_sqrt(variance[l]) + EPS;

@@ -10,6 +10,8 @@ enum { WINDOW = 3001, DEPTH = 5, TAPS = 7, STRIDE = 4, ROOT = 8, PAD = 3 };
 enum { STRIP = 96, ALIGN = 64 }; /* samples that a core's cache holds in all layers; bytes */
 
 #define EPS 1e-10f
+#define LEAST 1e-24 /* variances between which the squares of float32 are exact enough */
+#define MOST 1e30
 
 /* Samples at each level; zeros before a strided convolution; what a transposed one loses. */
 static const long LENGTH[DEPTH] = {3001, 751, 188, 47, 12};
