@@ -1,8 +1,8 @@
 """Windows of continuous data that are worth judging: where a candidate picked, or an arrival is.
 
-A window holds what comes within its length of its first pick, which stands at a place that is drawn
-anew for each window: nobody can learn where to look. Two candidates disagree on it by what they
-make of it against each other, so that no reference is needed.
+The first pick of a window stands at a place that is drawn anew for each: nobody can learn where to
+look. Two candidates disagree on a window by what they make of it against each other, so that no
+reference is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eval.continuous import nanoseconds, true_times
 from eval.matching import Times, match, tolerance_ns
 from eval.strata import distance_bins, snr_bins, with_pick_snr
 
-NS = 10**9
+NS, GRID_NS = 10**9, 10**7
 LEAD = (0.15, 0.4)
 """Where the first pick of a window stands, as a share of its length."""
 
@@ -120,21 +120,20 @@ def _arrivals(arrivals: pa.Table) -> dict[tuple[str, str, str], list[_Onset]]:
 def _cut(
     onsets: Sequence[_Onset], day_ns: int, length: int, generator: np.random.Generator
 ) -> Iterator[tuple[int, int, list[_Onset]]]:
-    """(start, end, what is in it) of windows inside one day that do not overlap."""
+    """(start, end, what is new in it) of windows inside one day.
+
+    Every onset is new in one window. What stood before the first of them is context, which the
+    window before may have shown.
+    """
     onsets = sorted(onsets, key=_time)
-    free = day_ns
     k = 0
     while k < len(onsets):
-        lead = round(generator.uniform(*LEAD) * length / 10**7) * 10**7  # on the grid of 100 Hz
-        first = onsets[k].time - onsets[k].time % 10**7
-        start = min(max(first - lead, free), day_ns + DAY_NS - length)
-        end = start + length
-        until = bisect_left(onsets, end, key=_time)
-        inside = onsets[k:until]
-        if start >= free and inside:
-            yield start, end, inside
-        free = max(free, end)
-        k = max(until, k + 1)
+        lead = round(generator.uniform(*LEAD) * length)
+        start = (onsets[k].time - lead) // GRID_NS * GRID_NS
+        start = min(max(start, day_ns), day_ns + DAY_NS - length)
+        until = bisect_left(onsets, start + length, key=_time)
+        yield start, start + length, onsets[k:until]
+        k = until
 
 
 def _time(onset: _Onset) -> int:

@@ -115,10 +115,10 @@ def read_reference(paths: Sequence[Path]) -> pa.Table:
 def _days(catalog: Catalog, names: Sequence[str], seed: int) -> pa.Table:
     quoted = ", ".join(f"'{name}'" for name in names) or "NULL"
     return catalog.sql(
-        "SELECT network, station, location, band, day, "
+        "SELECT * FROM (SELECT network, station, location, band, day, "
         "list_sort(list(DISTINCT candidate)) AS candidates, min(run) AS run FROM coverage "
         f"WHERE outcome = 'picked' AND candidate IN ({quoted}) GROUP BY ALL "
-        "HAVING count(DISTINCT candidate) >= 2 "
+        "HAVING count(DISTINCT candidate) >= 2) "
         "ORDER BY md5(concat_ws('.', network, station, location, band, day, "
         f"{int(seed)})) LIMIT {STATION_DAYS}"
     )

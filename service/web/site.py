@@ -64,7 +64,13 @@ class Site:
         app.router.add_post("/api/arena/vote", self.vote)
         app.router.add_post("/api/arena/undo", self.undo)
         app.router.add_post("/api/arena/reveal", self.reveal)
+        app.on_cleanup.append(self._close)
         return app
+
+    async def _close(self, app: web.Application) -> None:
+        self._one.shutdown()
+        self._many.shutdown()
+        self._catalog = None
 
     async def status(self, request: web.Request) -> web.Response:
         return web.json_response(await self._with_desk(read_status, self._url))
