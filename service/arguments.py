@@ -182,8 +182,8 @@ def parser() -> argparse.ArgumentParser:
         "serve",
         "A site on this machine: coverage, station-days, and the arena where people judge.",
         "example:\n  tidepick serve s3://bucket/cascadia --votes cascadia.sqlite\n\n"
-        "The arena shows windows that at least two candidates have picked; waveforms are read from\n"
-        "the archives that the runs recorded.",
+        "The arena shows windows that at least two candidates have picked. Waveforms are read\n"
+        "where the runs read them.",
     )
     serve.add_argument("catalog")
     serve.add_argument("--host", default="127.0.0.1", help="others than loopback need --token")

@@ -96,12 +96,19 @@ function filtered(row, band, rate) {
   return out;
 }
 
+/** Of what is in sight: where a trace rests between its events. */
+function median(row, start, stop) {
+  const sorted = row.slice(start, stop).filter((v) => !Number.isNaN(v)).sort();
+  return sorted.length ? sorted[sorted.length >> 1] : 0;
+}
+
 // ---------------------------------------------------------------- axes that several drawings share
 
 class Axes {
   constructor() {
     this.drawings = [];
     this.filter = 0;
+    this.gain = 1;
     this.cursor = null;
     this.show(0, 60, 0, 60);
   }
@@ -130,6 +137,11 @@ class Axes {
   }
 
   reset() { this.move(...this.home); }
+
+  amplify(factor) {
+    this.gain = Math.min(Math.max(this.gain * factor, 1), 1024);
+    this.draw();
+  }
 
   nextFilter() {
     this.filter = (this.filter + 1) % FILTERS.length;
@@ -279,8 +291,10 @@ class Seismogram {
       if (row[i] < low) low = row[i];
       if (row[i] > high) high = row[i];
     }
-    const middle = (low + high) / 2, half = Math.max((high - low) / 2, 1e-12);
-    const y = (v) => top + tall / 2 - ((v - middle) / half) * (tall / 2 - 5);
+    const middle = this.axes.gain > 1 ? median(row, start, stop) : (low + high) / 2;
+    const half = Math.max((high - low) / 2, 1e-12) / this.axes.gain;
+    const most = tall / 2 - 2;
+    const y = (v) => top + tall / 2 - Math.max(Math.min(((v - middle) / half) * (tall / 2 - 5), most), -most);
     this.gaps(pen, row, start, stop, top, tall);
     pen.strokeStyle = css("trace");
     pen.lineWidth = 1;
@@ -387,7 +401,7 @@ class Seismogram {
       if (x < LEFT || x > LEFT + this.width) continue;
       this.upright(pen, x - 1.5, TOP, bottom, css("ref"), [], 0.9, 1);
       this.upright(pen, x + 1.5, TOP, bottom, css("ref"), [], 0.9, 1);
-      this.label(pen, `ref ${mark.phase}`, x, bottom - 4, css("ref"));
+      this.label(pen, `ref ${mark.phase}`, x, split - 6, css("ref"));
     }
   }
 
@@ -429,7 +443,11 @@ function controls(axes, width) {
   $("pan-left").addEventListener("click", () => axes.pan(-0.25));
   $("pan-right").addEventListener("click", () => axes.pan(0.25));
   $("reset").addEventListener("click", () => axes.reset());
+  const amplify = (factor) => { axes.amplify(factor); $("gain").textContent = `×${axes.gain}`; };
+  $("taller").addEventListener("click", () => amplify(2));
+  $("flatter").addEventListener("click", () => amplify(0.5));
   const keys = {
+    ArrowUp: () => amplify(2), ArrowDown: () => amplify(0.5),
     f: filter, "+": () => axes.zoom(1 / 1.5), "=": () => axes.zoom(1 / 1.5), "-": () => axes.zoom(1.5),
     ",": () => axes.pan(-0.25), ".": () => axes.pan(0.25), 0: () => axes.reset(),
   };

@@ -181,6 +181,4 @@ async def _first(socket: aiohttp.ClientWebSocketResponse, page: Page) -> str:
         return await asyncio.wait_for(page._replies[number], PATIENCE_S)
 
     target = (await call("Target.createTarget", url="about:blank"))["targetId"]
-    return str(
-        (await call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
-    )
+    return str((await call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"])
