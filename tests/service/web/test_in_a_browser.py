@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def in_a_browser(profile, scene, **window):
+    assert BROWSER is not None
+
     async def play():
         async with browsing(BROWSER, profile, **window) as page:
             return await scene(page)
