@@ -185,6 +185,21 @@ def figure(
     return _interval(Kind.MEAN, value, variance if variance > 0 else widest, fewest, rows)
 
 
+def joint(levels: list[tuple[int, Sample]]) -> Sample:
+    """One covariance [k, k] of the terms (sign, covariance) of `Clusters.levels`.
+
+    A difference of covariances need not be one; then the widest of the positive terms stands.
+    """
+    total = np.zeros_like(levels[0][1])
+    for sign, own in levels:
+        total = total + sign * own
+    if np.isnan(total).any():
+        return np.full_like(total, np.nan)
+    if np.linalg.eigvalsh(total).min() > -1e-9 * np.abs(total).max():
+        return total
+    return max((own for sign, own in levels if sign > 0), key=np.trace)
+
+
 def cluster_sums(values: Sample, codes: Codes) -> Sample:
     """Sums [clusters, k] of the rows [rows, k] of each cluster; codes count from 0."""
     clusters = int(codes.max(initial=-1)) + 1

@@ -14,7 +14,7 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,34 @@ def from_bytes(body: bytes, metadata: Mapping[str, Any], source: str) -> Weights
         return _weights(body, metadata, arguments, defaults, source)
     except (TypeError, OverflowError) as error:
         raise WeightsError(f"weights {source!r}: an unfit value in the json: {error}") from error
+
+
+def averaged(checkpoints: Sequence[Weights], source: str) -> Weights:
+    """One weight set, the mean of several checkpoints of one training, as a candidate of its own.
+
+    Batch-norm statistics are averaged like all other tensors. Raises WeightsError where there are
+    fewer than two, or they prepare windows differently or are of another width: then they are not
+    checkpoints of one training.
+    """
+    if len(checkpoints) < 2:
+        raise WeightsError(f"weights {source!r}: an average needs two checkpoints or more")
+    first = checkpoints[0]
+    for other in checkpoints[1:]:
+        if (other.preparation, other.filter_factor) != (first.preparation, first.filter_factor):
+            raise WeightsError(
+                f"weights {source!r}: {first.source!r} and {other.source!r} differ in preparation "
+                "or width; average checkpoints of one training"
+            )
+    sets = [_tensors(each.body, each.source) for each in checkpoints]
+    mean = {
+        name: (
+            torch.stack([tensors[name].double() for tensors in sets]).mean(0).to(tensor.dtype)
+            if tensor.is_floating_point()
+            else tensor  # a count of batches, without effect on picks
+        )
+        for name, tensor in sets[0].items()
+    }
+    return from_bytes(safetensors.torch.save(mean), first.metadata, source)
 
 
 def _weights(

@@ -18,7 +18,7 @@ from scipy.sparse import csgraph
 from scipy.special import expit
 
 from eval.arena.answers import Answers, Numbers
-from eval.intervals import REPLICATES, Clustered, Clusters, cluster_sums, resampled
+from eval.intervals import REPLICATES, Clustered, Clusters, cluster_sums, joint, resampled
 from eval.metrics import CONFIDENCE, Estimate
 from eval.traces import few
 
@@ -190,27 +190,21 @@ def _likelihood(design: Numbers, outcome: Numbers, weight: Numbers, strengths: N
 
 
 def _sandwich(design: Numbers, outcome: Numbers, strengths: Numbers, clusters: Clusters) -> Numbers:
-    """Covariance over clusters, each level with its G / (G - 1); two ways as in eval.intervals."""
+    """Covariance over clusters, each level with its G / (G - 1)."""
     chance = expit(design @ strengths)
     bread = _inverse((design.T * (chance * (1 - chance))) @ design)
     scores = design * (outcome - chance)[:, None]
-    total = np.zeros_like(bread)
-    widest = total
+    terms = []
     for sign, codes in clusters.levels(len(design)):
         sums = cluster_sums(scores, codes)
         own = bread @ (sums.T @ sums) @ bread * len(sums) / max(len(sums) - 1, 1)
-        total = total + sign * own
-        if sign > 0 and np.trace(own) > np.trace(widest):
-            widest = own
-    # A difference of covariances need not be one; then the wider of the two stands.
-    least = np.linalg.eigvalsh(total).min()
-    return total if least > -1e-9 * np.abs(total).max() else widest
+        terms.append((sign, own))
+    return joint(terms)
 
 
 def _inverse(curvature: Numbers) -> Numbers:
     """Inverse, but for the one direction that no battle measures: all strengths alike."""
-    inverse: Numbers = np.linalg.pinv(curvature, rcond=1e-10, hermitian=True)
-    return inverse
+    return np.asarray(np.linalg.pinv(curvature, rcond=1e-10, hermitian=True), np.float64)
 
 
 def _fewest(clusters: Clusters, rows: int) -> int:

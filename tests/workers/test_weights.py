@@ -20,7 +20,7 @@ from catalog.schema import PHASES
 from workers.engines import open_engine
 from workers.phasenet import WINDOW
 from workers.recipe import Recipe
-from workers.weights import Weights, WeightsError, from_bytes, load, resolve
+from workers.weights import Weights, WeightsError, averaged, from_bytes, load, resolve
 
 KINDS: list[dict[str, Any]] = [
     {"phases": "NPS", "norm": "std", "component_order": "ENZ"},
@@ -306,3 +306,26 @@ def test_fast_is_exact_on_a_large_offset(tmp_path: Path, offset: float, spread: 
     raw = np.rint(offset + rng.normal(0, spread, (64, 3, WINDOW))).astype(np.float32)
     exact, fast = (probabilities(name, weights, raw) for name in ("exact", "fast"))
     assert np.abs(fast - exact).max() <= 1e-5
+
+
+def test_checkpoints_are_averaged_into_a_candidate(data):
+    names = ("e05", "e07", "e09")
+    epochs = [load(data / "weights" / f"220103-155334_{name}.safetensors") for name in names]
+    mean = averaged(epochs, "mean of three epochs")
+    assert mean.sha256 not in {each.sha256 for each in epochs}
+    assert mean.preparation == epochs[0].preparation
+    tensors = [safetensors.torch.load(each.body) for each in (*epochs, mean)]
+    drifted = 0
+    for name, found in tensors[3].items():
+        if found.is_floating_point():
+            wanted = torch.stack([each[name].double() for each in tensors[:3]]).mean(0)
+            assert torch.allclose(found.double(), wanted, rtol=1e-6, atol=0)
+            drifted += not torch.equal(found, tensors[0][name])
+    assert drifted  # the epochs are not the same weights
+    mean.network()
+    assert averaged(epochs, "again").sha256 == mean.sha256
+    with pytest.raises(WeightsError, match="two checkpoints or more"):
+        averaged(epochs[:1], "one")
+    other = load(data / "weights" / "volpick.safetensors")
+    with pytest.raises(WeightsError, match="checkpoints of one training"):
+        averaged([epochs[0], other], "mixed")

@@ -80,6 +80,14 @@ def test_check_9_boards_are_of_one_judge_and_small_strata_say_insufficient():
     assert len(judges) == 1 and judges.pop().startswith("auto:")
 
 
+@pytest.mark.parametrize(("windows", "per_window"), [(9, 20), (49, 1)])
+def test_check_9_many_battles_on_few_windows_are_insufficient_and_so_are_few(windows, per_window):
+    rng = np.random.default_rng(10)
+    enough = simulated(rng, {"A": 20.0, "B": 0.0}, windows + 1, per_window)
+    for votes, status in ((enough.slice(per_window), INSUFFICIENT), (enough, RATED)):
+        assert set(leaderboard(Answers.of_people(votes))["status"].to_pylist()) == {status}
+
+
 def test_the_board_ranks_only_what_is_separated(golden_votes):
     board = {r["candidate"]: r for r in leaderboard(Answers.of_people(golden_votes)).to_pylist()}
     ranks = {name: row["rank"] for name, row in board.items()}

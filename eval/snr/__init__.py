@@ -1,0 +1,1 @@
+"""Whether a benchmark's differences between candidates stand above its noise."""
