@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from catalog.commits import CandidateRecord
 from catalog.errors import Refusal
 from catalog.schema import ANSWERS, SKIP
-from catalog.store import StoreError
+from catalog.store import MissingObject, StoreError
 from catalog.votes import LIFETIME, Votes
 from eval.arena.agreement import alpha_of
 from eval.arena.answers import Answers
@@ -198,6 +198,8 @@ class Arena:
         snippets = self._desk.snippets(
             window.run, window.trace, window.start - margin, window.end + margin, names
         )
+        if not any(np.isfinite(each.waveform).any() for each in snippets):
+            raise MissingObject("the archive has no sample there any more")
         picks = {name: self._pool.picks_near(window, name) for name in names}
         return drawing(snippets, sides, picks, window.start) | {"seconds": WINDOW_S}
 

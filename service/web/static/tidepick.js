@@ -165,7 +165,7 @@ const STYLE = {
   S: { colour: "s", dash: [7, 4] },
   N: { colour: "n", dash: [2, 3] },
 };
-const LEFT = 26, RIGHT = 10, TOP = 30, BOTTOM = 24;
+const LEFT = 26, RIGHT = 10, TOP = 46, BOTTOM = 24, LEVELS = 3;
 
 class Seismogram {
   /** rows: names of the sides of a stretch, each with a row of curves. */
@@ -384,24 +384,23 @@ class Seismogram {
     const several = this.rows.length > 1;
     this.rows.forEach((side, k) => {
       const [top, end] = several ? [split + k * low + this.apart, split + (k + 1) * low] : [TOP, bottom];
-      let lastX = -Infinity, level = 0;
+      const ends = Array(LEVELS).fill(-Infinity);
       for (const pick of this.view.sides[side].picks) {
         const x = this.x(pick.time);
         if (x < LEFT || x > LEFT + this.width) continue;
         const { colour, dash } = STYLE[pick.phase];
         this.upright(pen, x, several ? TOP : top, several ? split : end, css(colour), dash, several ? 0.35 : 1);
         if (several) this.upright(pen, x, top, end, css(colour), dash, 1);
-        level = x - lastX < 44 ? 1 - level : 0;
-        lastX = x;
-        if (!several) this.label(pen, `${pick.phase} ${pick.probability.toFixed(2)}`, x, 12 + 14 * level, css(colour));
+        if (!several) this.label(pen, `${pick.phase} ${pick.probability.toFixed(2)}`, x, 13 + 14 * freeLevel(ends, x, 46), css(colour));
       }
     });
+    const ends = Array(LEVELS).fill(-Infinity);
     for (const mark of this.reference) {
       const x = this.x(mark.time);
       if (x < LEFT || x > LEFT + this.width) continue;
       this.upright(pen, x - 1.5, TOP, bottom, css("ref"), [], 0.9, 1);
       this.upright(pen, x + 1.5, TOP, bottom, css("ref"), [], 0.9, 1);
-      this.label(pen, `ref ${mark.phase}`, x, split - 6, css("ref"));
+      this.label(pen, `ref ${mark.phase}`, x, split - 6 - 14 * freeLevel(ends, x, 40), css("ref"));
     }
   }
 
@@ -434,8 +433,16 @@ class Seismogram {
   }
 }
 
+/** The first level on which a label about x does not cover the one before; the last where none is. */
+function freeLevel(ends, x, width) {
+  const free = ends.findIndex((end) => end <= x - width / 2);
+  const level = free < 0 ? ends.length - 1 : free;
+  ends[level] = x + width / 2;
+  return level;
+}
+
 /** Buttons and keys that move the axes. Returns a handler of key presses, true where one was used. */
-function controls(axes, width) {
+function controls(axes) {
   const filter = () => { $("filter-name").textContent = `Filter: ${axes.nextFilter()}`; };
   $("filter").addEventListener("click", filter);
   $("zoom-in").addEventListener("click", () => axes.zoom(1 / 1.5));
@@ -580,7 +587,7 @@ class ArenaPage {
   }
 
   progress(p) {
-    const agree = p.alpha === null ? "" : ` · agreement α ${p.alpha.toFixed(2)}`;
+    const agree = p.alpha === null || p.repeats < 10 ? "" : ` · agreement α ${p.alpha.toFixed(2)}`;
     const people = p.annotators === 1 ? "1 person" : `${p.annotators} people`;
     $("progress").textContent = `${this.name}: ${count(p.mine)} · all: ${count(p.all)} of ${count(p.possible)} battles, ${people} · ${count(p.repeats)} repeats${agree}`;
   }
@@ -777,7 +784,7 @@ class DayPage {
     pen.strokeRect(x(this.start + LONG / 2) - 4, 1, 8, height - 20);
     pen.fillStyle = css("quiet");
     pen.textAlign = "center";
-    for (let hour = 0; hour <= 24; hour += 3) pen.fillText(`${String(hour).padStart(2, "0")} h`, Math.min(x(hour * 3600), width - 14), height - 5);
+    for (let hour = 0; hour <= 24; hour += width < 600 ? 6 : 3) pen.fillText(`${String(hour).padStart(2, "0")} h`, Math.min(x(hour * 3600), width - 14), height - 5);
     const names = Object.keys(this.known.candidates);
     const tall = (height - 22) / names.length;
     names.forEach((name, k) => {

@@ -37,7 +37,7 @@ class Voter:
         ) as reply:
             text = await reply.text()
             self.heard.append(f"{reply.raw_headers!r}\n{text}")
-            assert reply.status == status, text
+            assert reply.status == status, text[:300]
             return json.loads(text)
 
     async def vote(self, battle, answer, vote=None):
@@ -160,6 +160,18 @@ def test_a_vote_is_taken_back_until_the_names_are_known(serve):
     assert answers == ["left", "undo", "right", "reveal", "skip"]
 
 
+def test_windows_that_cannot_be_read_are_told_without_a_name(serve, picked):
+    server = serve()
+    archive, away = picked / "archive", picked / "away"
+    archive.rename(away)
+    try:
+        refused = voting(server, lambda voter: voter.post("next", 409))
+    finally:
+        away.rename(archive)
+    assert "could not be read" in refused["error"]
+    assert not any(secret in refused["error"] for secret in secrets_of(picked))
+
+
 def test_strangers_are_turned_away(serve, picked, tmp_path):
     server = serve()
     port = server.url.rsplit(":", 1)[1].rstrip("/")
@@ -217,6 +229,6 @@ def test_the_other_pages_answer(shared, path, status):
         return await voter.get(path)
 
     found, text = voting(shared, scene)
-    assert found == status, text
+    assert found == status, text[:300]
     if "stretch" in path and status == 200:
         assert set(json.loads(text)["sides"]) == set(NAMES)
