@@ -1,6 +1,8 @@
 """What a page is sent is what was computed, on one grid whatever rate a candidate runs at."""
 
 from base64 import b64decode
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +16,16 @@ START = 1_709_251_200 * 10**9
 def snippet(name, rate, late_ns=0):
     count = 10 * rate
     seconds = late_ns / 1e9 + np.arange(count) / rate
-    curves = np.stack([seconds / 20, 1 - seconds / 10]).astype(np.float32).clip(0, 1) / 2
-    waveform = np.tile(seconds.astype(np.float32), (3, 1)) + 1e6
+    curves = (np.stack([seconds / 20, 1 - seconds / 10]).clip(0, 1) / 2).astype(np.float32)
+    waveform = (np.tile(seconds, (3, 1)) + 1e6).astype(np.float32)
     waveform[0, 0] = np.nan
     return Snippet(rate, START + late_ns, waveform, {name: curves})
 
 
 def test_curves_of_two_rates_meet_on_the_higher_and_tell_nothing_of_theirs():
-    picks = {"fast": [{"phase": "P", "ns": START + 5 * 10**9, "probability": 0.876}]}
+    picks: dict[str, Any] = {
+        "fast": [{"phase": "P", "ns": START + 5 * 10**9, "probability": 0.876}]
+    }
     drawn = drawing(
         [snippet("slow", 50, 10**7), snippet("fast", 100)],
         {"left": "slow", "right": "fast"},
@@ -46,8 +50,9 @@ def test_curves_of_two_rates_meet_on_the_higher_and_tell_nothing_of_theirs():
 
 
 def test_no_value_stays_none():
-    one = snippet("one", 100)
-    one.curves["one"][:, 500:] = np.nan
-    drawn = drawing([one], {"left": "one"}, {}, START)
+    whole = snippet("one", 100)
+    curves = whole.curves["one"].copy()
+    curves[:, 500:] = np.nan
+    drawn = drawing([replace(whole, curves={"one": curves})], {"left": "one"}, {}, START)
     curve = np.frombuffer(b64decode(drawn["sides"]["left"]["curves"]["P"]), np.uint8)
     assert (curve[500:] == NONE).all() and (curve[:500] <= FULL).all()
