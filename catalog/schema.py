@@ -447,15 +447,16 @@ TASK_WINDOW_SCHEMA = pa.schema(
 ANSWERS = ("left", "right", "tie", "both_bad")
 """What a judge can answer about the two sides of a battle."""
 
-SKIP, UNDO = "skip", "undo"
-"""Rows of VOTE_SCHEMA that are no answer: nothing to say; an earlier vote is taken back."""
+SKIP, UNDO, REVEAL = "skip", "undo", "reveal"
+"""Rows of VOTE_SCHEMA that are no answer: nothing to say; an earlier vote is taken back; the voter
+was told who stood on the sides, after which the vote cannot be taken back."""
 
 BATTLE_SCHEMA = pa.schema(
     [
         ("battle", pa.string()),  # a random UUID: it says nothing of the candidates
         ("issued", pa.timestamp("us", tz="UTC")),
         ("annotator", pa.string()),  # who alone may vote on it
-        ("window", pa.string()),  # hash of the window's data and span
+        ("window", pa.string()),  # hash of its trace and span
         ("stratum", pa.string()),  # "regional (150-1500km) | 10-20 dB | UW", see eval/arena
         ("left", pa.string()),  # the candidates, as the sides were drawn
         ("right", pa.string()),
@@ -475,7 +476,7 @@ VOTE_SCHEMA = pa.schema(
         ("vote", pa.string()),  # a UUID made where the vote was cast; sent twice, it counts once
         ("battle", pa.string()),
         ("annotator", pa.string()),
-        ("answer", pa.string()),  # one of ANSWERS, SKIP or UNDO
+        ("answer", pa.string()),  # one of ANSWERS, SKIP, UNDO or REVEAL
         ("undoes", pa.string()),  # the vote that an UNDO takes back; else null
         ("latency_ms", pa.int64()),  # from the window being shown to the answer
         ("cast", pa.timestamp("us", tz="UTC")),

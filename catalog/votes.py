@@ -20,7 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from catalog.errors import Refusal
-from catalog.schema import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, SKIP, UNDO, VOTE_SCHEMA
+from catalog.schema import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, REVEAL, SKIP, UNDO, VOTE_SCHEMA
 
 LIFETIME = timedelta(days=1)
 """A battle that was issued longer ago is stale: whoever it was shown to has gone."""
@@ -92,21 +92,34 @@ class Votes:
         """Take one's own vote back by one more row; its battle is open again. Returns its battle.
 
         vote: the UUID of the undoing. Raises VoteError where there is no such vote of this
-        annotator, or it has been taken back.
+        annotator, it has been taken back, or the names have been shown: the next vote on that
+        battle would not be blind.
         """
         with self._transaction() as connection:
-            found = connection.execute(
-                "SELECT battle FROM votes WHERE vote = ? AND annotator = ? AND answer != ?",
-                (undoes, annotator, UNDO),
-            ).fetchone()
-            if found is None:
-                raise VoteError(f"vote {undoes}: no vote of annotator {annotator!r}")
+            found = self._vote_of(connection, undoes, annotator)
             row = _row(vote, found["battle"], annotator, UNDO, undoes, 0)
             if not self._is_repeated(connection, row):
+                if self._is_revealed(connection, found["battle"]):
+                    raise VoteError(f"vote {undoes}: its names have been shown, so it stands")
                 if self._standing(connection, found["battle"]) != undoes:
                     raise VoteError(f"vote {undoes}: it has been taken back already")
                 self._add(connection, "votes", row)
             return str(found["battle"])
+
+    def reveal(self, vote: str, annotator: str) -> dict[str, Any]:
+        """Write down that a voter is told who stood on the sides; returns the battle's row.
+
+        Told twice is written once. Raises VoteError where no such vote of this annotator stands.
+        """
+        with self._transaction() as connection:
+            battle = self._vote_of(connection, vote, annotator)["battle"]
+            if self._standing(connection, battle) != vote:
+                raise VoteError(f"vote {vote}: it has been taken back")
+            if not self._is_revealed(connection, battle):
+                row = _row(str(uuid.uuid4()), battle, annotator, REVEAL, None, 0)
+                self._add(connection, "votes", row)
+            query = "SELECT * FROM battles WHERE battle = ?"
+            return dict(connection.execute(query, (battle,)).fetchone())
 
     def battles(self) -> pa.Table:
         """Every battle issued, in order: BATTLE_SCHEMA."""
@@ -211,11 +224,24 @@ class Votes:
 
     def _standing(self, connection: sqlite3.Connection, battle: str) -> str | None:
         found = connection.execute(
-            "SELECT vote FROM votes v WHERE battle = ? AND answer != ? AND NOT EXISTS "
+            "SELECT vote FROM votes v WHERE battle = ? AND answer NOT IN (?, ?) AND NOT EXISTS "
             "(SELECT 1 FROM votes u WHERE u.undoes = v.vote)",
-            (battle, UNDO),
+            (battle, UNDO, REVEAL),
         ).fetchone()
         return None if found is None else str(found["vote"])
+
+    def _vote_of(self, connection: sqlite3.Connection, vote: str, annotator: str) -> sqlite3.Row:
+        query = "SELECT * FROM votes WHERE vote = ? AND annotator = ? AND answer NOT IN (?, ?)"
+        found: sqlite3.Row | None = connection.execute(
+            query, (vote, annotator, UNDO, REVEAL)
+        ).fetchone()
+        if found is None:
+            raise VoteError(f"vote {vote}: no vote of annotator {annotator!r}")
+        return found
+
+    def _is_revealed(self, connection: sqlite3.Connection, battle: str) -> bool:
+        query = "SELECT 1 FROM votes WHERE battle = ? AND answer = ?"
+        return connection.execute(query, (battle, REVEAL)).fetchone() is not None
 
 
 def read_export(folder: Path, ending: str) -> tuple[pa.Table, pa.Table]:

@@ -179,6 +179,36 @@ def parser() -> argparse.ArgumentParser:
     )
     add_evaluations(judge.add_subparsers(metavar="WHAT", required=True))
 
+    serve = command(
+        "serve",
+        "A site on this machine: coverage, station-days, and the arena where people judge.",
+        "example:\n  tidepick serve s3://bucket/cascadia --votes cascadia.sqlite\n\n"
+        "The arena shows windows that at least two candidates have picked. Waveforms are read\n"
+        "where the runs read them.",
+    )
+    serve.add_argument("catalog")
+    serve.add_argument("--host", default="127.0.0.1", help="others than loopback need --token")
+    serve.add_argument("--port", type=int, default=8080, help="0 takes a free one (default 8080)")
+    serve.add_argument(
+        "--token", type=Path, metavar="FILE", help="a secret that visitors must give"
+    )
+    serve.add_argument(
+        "--votes",
+        type=Path,
+        default=Path("votes.sqlite"),
+        metavar="FILE",
+        help="where battles and votes are kept, append-only (default votes.sqlite)",
+    )
+    serve.add_argument(
+        "--arrivals",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="reference arrivals, shown after the vote: parquet or csv",
+    )
+    serve.add_argument("--seed", type=int, default=0, help="of windows, pairs and sides")
+
     ingest = command(
         "ingest",
         "miniSEED (or SAC, SEG-Y, WIN...) -> Zarr v3, one shard object a station-day.",

@@ -307,6 +307,22 @@ def _eval(options: argparse.Namespace, out: Console) -> int:
     return evaluate(options, out)
 
 
+def _serve(options: argparse.Namespace, out: Console) -> int:
+    from service.web.server import Serving, serve
+
+    asked = Serving(
+        options.catalog,
+        options.host,
+        options.port,
+        options.token,
+        options.votes,
+        options.arrivals,
+        options.seed,
+    )
+    say = Console(stderr=True, soft_wrap=True, markup=False) if options.json else out
+    return serve(asked, say, options.json)
+
+
 def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> None:
     if as_json:
         print(json.dumps(facts, indent=1))
@@ -336,6 +352,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "query": _query,
     "bench": _bench,
     "eval": _eval,
+    "serve": _serve,
     "ingest": _ingest,
 }
 

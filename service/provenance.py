@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from itertools import islice
 from typing import Any
@@ -23,7 +24,11 @@ def provenance(prepared: Prepared, machine: Mapping[str, Any], file: str) -> dic
         "campaign": prepared.campaign.model_dump(mode="json"),
         "file": file,
         "candidates": {
-            c.name: {"weights_sha256": c.weights_sha256, "settings": dict(c.settings)}
+            c.name: {
+                "weights_sha256": c.weights_sha256,
+                "settings": dict(c.settings),
+                "members": [asdict(member) for member in c.members],
+            }
             for c in prepared.assignment.candidates
         },
         "engine": prepared.campaign.compute.resolved_engine,
@@ -36,6 +41,7 @@ def provenance(prepared: Prepared, machine: Mapping[str, Any], file: str) -> dic
 
 
 def version(package: str) -> str:
+    """Of an installed package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +44,15 @@ def snippet(
         for candidate, curve in zip(group, curves_of([span], group)[0], strict=True):
             curves[candidate.name] = curve[:, core].cpu().numpy()
     return Snippet(rate, grid_time(span.first, rate), samples.astype(np.float32), curves)
+
+
+def snippets(
+    archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
+) -> Iterator[Snippet]:
+    """As `snippet`, for candidates of any rate and quality: one for each of their grounds."""
+    for _, group in groupby(sorted(candidates, key=_ground), key=_ground):
+        yield snippet(archive, trace, start_ns, end_ns, list(group))
+
+
+def _ground(candidate: Candidate) -> tuple[int, str]:
+    return candidate.ground
