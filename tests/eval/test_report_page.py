@@ -323,7 +323,9 @@ def test_the_broken_one_never_wins(page, tables):
         assert "fewer, but recall is worse" in row
     text = "".join(Reader(page).text)
     assert re.search(r"broken is worse than original in P recall \(\N{MINUS SIGN}0\.\d+, 95", text)
-    assert re.search(r"broken has lower values.*? false picks an hour .*?no gain can be concluded", text)
+    assert re.search(
+        r"broken has lower values.*? false picks an hour .*?no gain can be concluded", text
+    )
     assert text.count("never has the baseline's recall") == 4
 
 
