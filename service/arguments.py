@@ -6,6 +6,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
+from service.arena.arguments import add_arena
 from service.evaluate.arguments import add_evaluations
 
 CODES = """
@@ -177,6 +178,15 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_evaluations(judge.add_subparsers(metavar="WHAT", required=True))
+
+    fights = commands.add_parser(
+        "arena",
+        help="Ratings of what people said of pairs of candidates, battles by rule, exports.",
+        description="Rate candidates by battles: people's votes, or a rule, never together.",
+        epilog="example:\n  tidepick arena rate arena.db",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arena(fights.add_subparsers(metavar="WHAT", required=True))
 
     ingest = command(
         "ingest",

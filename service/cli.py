@@ -295,6 +295,12 @@ def _eval(options: argparse.Namespace, out: Console) -> int:
     return evaluate(options, out)
 
 
+def _arena(options: argparse.Namespace, out: Console) -> int:
+    from service.arena.command import arena
+
+    return arena(options, out)
+
+
 def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> None:
     if as_json:
         print(json.dumps(facts, indent=1))
@@ -324,6 +330,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "query": _query,
     "bench": _bench,
     "eval": _eval,
+    "arena": _arena,
     "ingest": _ingest,
 }
 

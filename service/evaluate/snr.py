@@ -217,8 +217,10 @@ def _of_noise(evaluation: Evaluation, names: Sequence[str]) -> dict[str, Measure
 
 def _tables(question: _Question) -> dict[str, pa.Table]:
     seed, replicates = question.evaluation.seed, question.evaluation.replicates
-    how = {"seed": seed, "replicates": replicates}
-    targets = {phase: measure.scores(**how) for phase, measure in question.days.items()}
+    targets = {
+        phase: measure.scores(seed=seed, replicates=replicates)
+        for phase, measure in question.days.items()
+    }
     found = table(
         question.traces,
         question.candidates,
@@ -226,9 +228,12 @@ def _tables(question: _Question) -> dict[str, pa.Table]:
         question.strata,
         families=question.families,
         days=targets,
-        **how,
+        seed=seed,
+        replicates=replicates,
     )
-    rows, decisions, sizes, averages = [], [], [], []
+    rows: list[dict[str, object]] = []
+    decisions: list[dict[str, object]] = []
+    sizes, averages = [SIZE_SCHEMA.empty_table()], [AVERAGE_SCHEMA.empty_table()]
     for phase in pc.unique(found["phase"]).to_pylist():
         of_phase = found.filter(pc.field("phase") == phase)
         out, usable = of_phase["excluded"][0].as_py(), _usable(question.candidates, of_phase)
@@ -238,7 +243,9 @@ def _tables(question: _Question) -> dict[str, pa.Table]:
         for stratum, measure in more.items():
             if measure is not None:
                 days = target if stratum == NOISE else None
-                [row] = judged([measure], usable, question.families, days, **how)
+                [row] = judged(
+                    [measure], usable, question.families, days, seed=seed, replicates=replicates
+                )
                 rows.append({"stratum": stratum, "bin": ALL, "excluded": out} | row)
         decisions += _decisions(question, phase, usable, own, target)
         if target is not None:
@@ -248,9 +255,9 @@ def _tables(question: _Question) -> dict[str, pa.Table]:
     return {
         "snr": pa.concat_tables([found, pa.Table.from_pylist(rows, SNR_SCHEMA)]),
         "snr_decisions": pa.Table.from_pylist(decisions, DECISION_SCHEMA),
-        "snr_sizes": pa.concat_tables([SIZE_SCHEMA.empty_table(), *sizes]),
+        "snr_sizes": pa.concat_tables(sizes),
         "snr_bins": _bins(question, targets),
-        "snr_average": pa.concat_tables([AVERAGE_SCHEMA.empty_table(), *averages]),
+        "snr_average": pa.concat_tables(averages),
     }
 
 
@@ -303,18 +310,23 @@ def _bins(question: _Question, days: Mapping[str, Scores]) -> pa.Table:
     if evaluation.splits is None:
         return rows[0]
     store = open_store(evaluation.splits)
-    parts = [among(question.traces, split_of(store, name)) for name in ("development", "tuning")]
-    if not all(part.num_rows for part in parts):
+    choosing, scoring = (
+        among(question.traces, split_of(store, name)) for name in ("development", "tuning")
+    )
+    if not (choosing.num_rows and scoring.num_rows):
         return rows[0]
     kind = "checkpoints" if question.families.checkpoints else "sampling"
-    how = {"seed": evaluation.seed, "replicates": evaluation.replicates}
     chosen = table(
-        *(parts[0], question.candidates, question.thresholds, question.strata),
+        choosing,
+        question.candidates,
+        question.thresholds,
+        question.strata,
         families=question.families,
-        **how,
+        seed=evaluation.seed,
+        replicates=evaluation.replicates,
     )
     for phase in PHASES:
-        check_apart(*parts, phase, question.names)
+        check_apart(choosing, scoring, phase, question.names)
         own = chosen.filter((pc.field("phase") == phase) & pc.is_valid(pc.field(f"snr_{kind}")))
         usable = [] if own.num_rows == 0 else _usable(question.candidates, own)
         asked = own.select(["stratum", "measure"]).group_by(["stratum", "measure"])
@@ -324,10 +336,15 @@ def _bins(question: _Question, days: Mapping[str, Scores]) -> pa.Table:
                 best = kept_bins(chosen, *where, kind)
                 rows.append(
                     rescored(
-                        *(best, parts[1], usable, question.thresholds, *where),
+                        best,
+                        scoring,
+                        usable,
+                        question.thresholds,
+                        *where,
                         families=question.families,
                         days=days.get(phase),
-                        **how,
+                        seed=evaluation.seed,
+                        replicates=evaluation.replicates,
                     )
                 )
     return pa.concat_tables(rows)

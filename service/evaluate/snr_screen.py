@@ -53,7 +53,7 @@ def _whole(rows: list[dict[str, Any]]) -> Table:
         title=f"All bins; signal to noise of {' / '.join(known)}", title_justify="left", box=None,
         pad_edge=False,
     )  # fmt: skip
-    shown.add_column("measure", overflow="fold", max_width=23)
+    shown.add_column("measure", overflow="fold", min_width=16)
     for heading in ("n", "gap", "SNR", "apart", "decides", "n for 80%"):
         shown.add_column(heading, justify="right", no_wrap=heading != "n for 80%")
     shown.add_column("verdict", no_wrap=True)
