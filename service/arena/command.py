@@ -24,7 +24,6 @@ from service.evaluate.board_screen import board_table, matrix_table, side_line
 from service.evaluate.shown import show
 from service.evaluate.votes import open_votes, read_votes, write_votes
 
-
 DAVIDSON = "ratings with ties after Davidson"
 
 

@@ -69,7 +69,8 @@ def _battles(evaluation: Evaluation) -> tuple[dict[str, pa.Table], dict[str, Any
         raise Refusal(f"{folder}: no per-trace table yet; make it with `tidepick eval oracle`")
     names = evaluation.names or pc.unique(traces["weight"]).to_pylist()
     frozen, without = equal_rates(evaluation, names)
-    traces = conformed(traces.filter(~pc.field("weight").isin(without)))
+    judged = [name for name in names if name not in without]
+    traces = conformed(traces.filter(pc.is_in(traces["weight"], pa.array(judged, pa.string()))))
     rulings = battles(of_traces(traces, frozen, settings.strata or (ALL,)))
     facts: dict[str, Any] = {"thresholds": frozen.rule, "battles": rulings.num_rows}
     if without:
