@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -16,13 +15,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from eval.report.figure import GAP_COLOUR, PHASE_COLOUR, STYLE, TRACE_COLOUR
+from eval.report.score_figure import CANDIDATE_COLOURS
 
 INK, FAINT, PAPER = "#010101", "#020202", "#ffffff"
 COLOURS = 8
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-_VARIABLES: Mapping[str, str] = {
+_VARIABLES: dict[str, str] = {
     INK: "currentColor",
     TRACE_COLOUR: "currentColor",
     FAINT: "var(--faint)",
@@ -30,7 +30,10 @@ _VARIABLES: Mapping[str, str] = {
     GAP_COLOUR: "var(--gap)",
     PHASE_COLOUR["P"].lower(): "var(--p)",
     PHASE_COLOUR["S"].lower(): "var(--s)",
-} | {f"#0101{16 + k:02x}": f"var(--c{k})" for k in range(COLOURS)}
+    "#dddddd": "var(--rule)",
+}
+_VARIABLES |= {f"#0101{16 + k:02x}": f"var(--c{k})" for k in range(COLOURS)}
+_VARIABLES |= {name.lower(): f"var(--c{k})" for k, name in enumerate(CANDIDATE_COLOURS)}
 
 _NOTHING = r"<g>\s*<g/>\s*</g>|<g/>"
 """Where matplotlib keeps the place of a tick that is not drawn."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 from rich.table import Table
-from rich.text import Text
 
 from eval.arena.ratings import RATED
 from eval.strata import ALL
@@ -23,7 +23,11 @@ def board_table(board: pa.Table, elo: Mapping[str, float] | None = None) -> Tabl
     for heading in ("rating", "95%", "won-lost-tied-bad", *(["Elo"] if elo else [])):
         shown.add_column(heading, justify="right", no_wrap=True)
     said = None
+    bins = Counter((row["stratum"], row["candidate"]) for row in rows)
+    notes = {f"{row['bin']}: {row['detail']}": None for row in rows if row["detail"]}
     for row in rows:
+        if row["bin"] != ALL and bins[row["stratum"], row["candidate"]] == 1:
+            continue  # a stratum of one bin is the whole again
         where = row["stratum"], row["bin"]
         name = "" if where == said else ("all" if row["bin"] == ALL else row["bin"])
         rated = row["status"] == RATED
@@ -38,9 +42,8 @@ def board_table(board: pa.Table, elo: Mapping[str, float] | None = None) -> Tabl
             "-".join(str(row[n]) for n in ("wins", "losses", "ties", "both_bad")),
             *beside,
         )
-        if not rated and where != said:
-            shown.add_row("", "", Text(row["detail"], style="yellow"))
         said = where
+    shown.caption, shown.caption_justify = "\n".join(notes) or None, "left"
     return shown
 
 
