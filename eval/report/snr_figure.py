@@ -9,6 +9,7 @@ import matplotlib
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from catalog.schema import PHASES
 from eval.report.figure import DPI, PHASE_COLOUR, STYLE, TRACE_COLOUR, WIDTH_IN
@@ -51,7 +52,7 @@ def snr_figure(table: pa.Table, kind: str = "sampling", width_in: float = WIDTH_
             colour = CANDIDATE_COLOURS[rank % len(CANDIDATE_COLOURS)]
             for row in drawn:
                 if (row["phase"], row["measure"]) == (phase, measure):
-                    _point(axis, row, kind, colour)
+                    _point(axis, row, kind, colour, named=width_in == WIDTH_IN)
             axis.plot([], [], "o", color=colour, label=measure)
         axis.set_xscale("log")
         axis.set_xlabel(f"signal to noise ({kind})")
@@ -101,7 +102,7 @@ def sizes_figure(table: pa.Table, width_in: float = WIDTH_IN) -> Figure:
     return figure
 
 
-def _point(axis: Axes, row: dict[str, float | str], kind: str, colour: str) -> None:
+def _point(axis: Axes, row: dict[str, float | str], kind: str, colour: str, *, named: bool) -> None:
     at, value = row[f"snr_{kind}"], row["decision_accuracy"]
     face = colour if row["verdict"] == "separates" else "white"
     if row["decision_low"] is not None:
@@ -109,13 +110,16 @@ def _point(axis: Axes, row: dict[str, float | str], kind: str, colour: str) -> N
         axis.plot([at, at], ends, color=colour, lw=1, alpha=0.5)
     marker = ROW_MARKER[str(row["phase"])]
     axis.plot(at, value, marker, color=colour, markerfacecolor=face, ms=6)
-    if row["bin"] != ALL:
+    if named and row["bin"] != ALL:
         axis.annotate(str(row["bin"]), (at, value), (4, 3), textcoords="offset points", fontsize=7)
 
 
 def _share_axis(axis: Axes, phase: str) -> None:
     axis.axhline(CHANCE, color=TRACE_COLOUR, lw=0.6, ls=":")
     axis.set_ylim(-0.04, 1.04)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_title(phase, fontsize=10, loc="left", fontweight="bold", color=PHASE_COLOUR[phase])
     axis.grid(lw=0.4, color="#dddddd")
     axis.set_axisbelow(True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -53,7 +53,7 @@ def snippets(evaluation: Evaluation, judged: Judged) -> pa.Table:
     rows = []
     chosen = chain(_misses(days, found, evaluation.seed), _surest(days, extras))
     turn = {name: k for k, name in enumerate(days.names)}
-    for each in sorted(chosen, key=lambda each: turn[each.candidate])[:MOST]:
+    for each in _distinct(sorted(chosen, key=lambda each: turn[each.candidate]))[:MOST]:
         start = each.time_ns - BEFORE_S * NS
         end = start + LENGTH_S * NS
         try:
@@ -83,6 +83,16 @@ def snippets(evaluation: Evaluation, judged: Judged) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, SNIPPET_SCHEMA)
+
+
+def _distinct(chosen: Sequence[_Chosen]) -> list[_Chosen]:
+    """Without windows that show again what one before shows: all candidates are drawn in each."""
+    kept: list[_Chosen] = []
+    for each in chosen:
+        before = (other for other in kept if (other.kind, other.day) == (each.kind, each.day))
+        if all(abs(other.time_ns - each.time_ns) > BEFORE_S * NS for other in before):
+            kept.append(each)
+    return kept
 
 
 def _misses(days: StationDays, found: pa.Table, seed: int) -> Iterator[_Chosen]:
