@@ -48,7 +48,7 @@ def averaging(
         if np.isnan(own.values).any():
             continue
         contrast = np.array([1.0, *[-1 / len(members)] * len(members)])
-        gain = float(contrast @ own.gains)
+        gain = float(own.gains[0] - own.gains[1:].mean())
         variance = float(contrast @ own.covariance @ contrast)
         half = math.nan
         if own.freedom > 0:

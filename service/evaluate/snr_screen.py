@@ -42,8 +42,7 @@ def shown_tables(tables: Mapping[str, pa.Table]) -> Iterator[Table]:
 _COLUMNS = {
     "snr_bins": ["stratum", "phase", "measure", "kept", "traces", "snr_checkpoints",
                  "snr_sampling", "decision_accuracy", "verdict"],
-    "snr_average": ["average", "phase", "measure", "value", "members_mean", "members_best",
-                    "noise", "gain", "low", "high"],
+    "snr_average": ["average", "phase", "measure", "value", "members_mean", "gain", "low", "high"],
 }  # fmt: skip
 
 

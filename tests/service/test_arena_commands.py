@@ -70,7 +70,11 @@ def arena_of(path: Path, windows: int = 60) -> Votes:
 
     def battle(k: int, repeat_of: str | None = None) -> str:
         left, right = pairs[k % 3]
-        row = {"annotator": f"ann{k % 4}", "window": f"w{k % 20}", "stratum": "local | 10 dB | UW"}
+        row: dict[str, Any] = {
+            "annotator": f"ann{k % 4}",
+            "window": f"w{k % 20}",
+            "stratum": "local | 10 dB | UW",
+        }
         row |= {"left": left, "right": right, "version": "0", "repeat_of": repeat_of}
         row |= {f"{side}_{what}": "{}" for side in ("left", "right")
                 for what in ("sha256", "thresholds")}  # fmt: skip
@@ -188,7 +192,12 @@ def test_battles_are_by_rule_and_apart_from_people(tmp_path, capsys):
     path = write_evaluation(tmp_path, 'votes = "arena.db"')
     votes = Votes(tmp_path / "arena.db")
     for k in range(60):
-        row = {"annotator": "ann", "window": f"d//t{k}", "stratum": "", "repeat_of": None}
+        row: dict[str, Any] = {
+            "annotator": "ann",
+            "window": f"d//t{k}",
+            "stratum": "",
+            "repeat_of": None,
+        }
         row |= {"left": "good", "right": "fair", "version": "0", "probability": 0.5}
         row |= {f"{side}_{what}": "{}" for side in ("left", "right")
                 for what in ("sha256", "thresholds")}  # fmt: skip
