@@ -6,6 +6,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
+from service.arena.arguments import add_arena
 from service.evaluate.arguments import add_evaluations
 
 CODES = """
@@ -205,9 +206,18 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="reference arrivals, shown after the vote: parquet or csv",
+        help="reference arrivals, shown after the vote: QuakeML, csv or parquet",
     )
     serve.add_argument("--seed", type=int, default=0, help="of windows, pairs and sides")
+
+    fights = commands.add_parser(
+        "arena",
+        help="Ratings of what people said of pairs of candidates, battles by rule, exports.",
+        description="Rate candidates by battles: people's votes, or a rule, never together.",
+        epilog="example:\n  tidepick arena rate arena.db",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arena(fights.add_subparsers(metavar="WHAT", required=True))
 
     ingest = command(
         "ingest",

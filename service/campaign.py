@@ -86,12 +86,17 @@ class Select(Table):
 
 
 class CandidateConfig(Table):
-    """A named weight set, or an ensemble of several, and the floors of the picks it stores."""
+    """A named weight set, or an ensemble of several, and the floors of the picks it stores.
+
+    average: the several are checkpoints of one training, and their mean is one weight set. Else
+    their probability curves are averaged.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     weights: WeightsName | Annotated[list[WeightsName], Field(min_length=1)]
     P_threshold: Floor = 0.1
     S_threshold: Floor = 0.1
+    average: bool = False
     stacking: Literal["avg", "max"] | None = None
     blinding: tuple[int, int] | None = None
 
@@ -104,6 +109,12 @@ class CandidateConfig(Table):
         """The same candidate, its weights under other names."""
         weights = members[0] if isinstance(self.weights, str) else list(members)
         return self.model_copy(update={"weights": weights})
+
+    @model_validator(mode="after")
+    def _several_are_averaged(self) -> CandidateConfig:
+        if self.average and len(self.members) < 2:
+            raise ValueError("average: weights must be a list of two checkpoints or more")
+        return self
 
     @model_validator(mode="after")
     def _blinding_fits(self) -> CandidateConfig:

@@ -323,6 +323,12 @@ def _serve(options: argparse.Namespace, out: Console) -> int:
     return serve(asked, say, options.json)
 
 
+def _arena(options: argparse.Namespace, out: Console) -> int:
+    from service.arena.command import arena
+
+    return arena(options, out)
+
+
 def _show(out: Console, as_json: bool, title: str, facts: dict[str, Any]) -> None:
     if as_json:
         print(json.dumps(facts, indent=1))
@@ -353,6 +359,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "bench": _bench,
     "eval": _eval,
     "serve": _serve,
+    "arena": _arena,
     "ingest": _ingest,
 }
 

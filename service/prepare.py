@@ -17,7 +17,7 @@ from service.plan import Plan, make_plan
 from workers.archives import FilesArchive, open_archive
 from workers.ensemble import Ensemble
 from workers.picker import Assignment, StoredCandidate, store_weights
-from workers.weights import Weights, WeightsError, resolve
+from workers.weights import Weights, WeightsError, averaged, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ def candidate_weights(config: CandidateConfig) -> Ensemble:
     """The weights of a candidate, all members of an ensemble in agreement."""
     members = [member_weights(config, name) for name in config.members]
     try:
+        if config.average:
+            members = [averaged(members, f"mean of {', '.join(config.members)}")]
         ensemble = Ensemble.of(members)
         _ = config.stacking or ensemble.stacking, config.blinding or ensemble.blinding
     except WeightsError as error:
@@ -93,10 +95,11 @@ def candidate_record(
     campaign: Campaign, config: CandidateConfig, ensemble: Ensemble
 ) -> CandidateRecord:
     """What the candidate's name will stand for."""
+    names = ", ".join(Path(name).name if "/" in name else name for name in config.members)
     return CandidateRecord(
         name=config.name,
         weights_sha256=ensemble.sha256,
-        source=", ".join(Path(name).name if "/" in name else name for name in config.members),
+        source=f"mean of {names}" if config.average else names,
         settings={
             "engine": campaign.compute.resolved_engine,
             "floors": {phase: getattr(config, f"{phase}_threshold") for phase in PHASES},

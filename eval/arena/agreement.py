@@ -72,6 +72,19 @@ def alpha_of(people: Answers) -> float:
     return krippendorff(list(units.values()))
 
 
+def repeats(votes: pa.Table) -> tuple[int, int]:
+    """(how many name the winner of the battle that they repeat, of how many). votes: JUDGED_SCHEMA.
+
+    A repeat whose first battle has no answer that stands does not count.
+    """
+    rows = votes.to_pylist()
+    said = {row["battle"]: row.get(row["answer"], row["answer"]) for row in rows}
+    pairs = [
+        (said[row["battle"]], said[row["repeat_of"]]) for row in rows if row["repeat_of"] in said
+    ]
+    return sum(first == second for first, second in pairs), len(pairs)
+
+
 def krippendorff(units: Sequence[Sequence[Hashable]]) -> float:
     """Nominal alpha of the values that each unit was given (Krippendorff 2011).
 

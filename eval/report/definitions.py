@@ -118,6 +118,17 @@ METRICS: tuple[tuple[str, str, str], ...] = (
         "Difference of the shares found, on the same arrivals.",
     ),
     (
+        r"soft_detection",
+        "soft_detection",
+        "Mean of probability times exp(-residual² / 2 (0.5 s)²) over labelled arrivals: no "
+        "threshold.",
+    ),
+    (
+        r"mae_all_found",
+        "mae_all_found",
+        "Mean absolute residual of the arrivals that every candidate found.",
+    ),
+    (
         r"mae_both_found",
         "mae_both_found",
         "Mean absolute residual of the arrivals that both candidates found.",

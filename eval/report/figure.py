@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from catalog.schema import COMPONENTS, PHASES
+from eval.report.envelope import bent, envelope
 
 PHASE_COLOUR = {"P": "#0072B2", "S": "#D55E00"}
 TRACE_COLOUR = "#333333"
@@ -122,7 +123,6 @@ def windows_figure(windows: Sequence[WindowView], width_in: float = WIDTH_IN) ->
 
 def _draw_window(part: SubFigure, view: WindowView) -> None:
     n = view.waveform.shape[1]
-    seconds = np.arange(n) / view.rate
     start = datetime.fromtimestamp(view.start_ns // 10**9, UTC)
     fraction = view.start_ns % 10**9 // 10**7
     part.suptitle(
@@ -144,26 +144,28 @@ def _draw_window(part: SubFigure, view: WindowView) -> None:
     for axis, trace, component in zip(axes, view.waveform, COMPONENTS, strict=False):
         gap = np.isnan(trace)
         middle = np.median(trace[~gap]) if not gap.all() else 0.0
-        axis.plot(seconds, trace - middle, color=TRACE_COLOUR, lw=0.5)
+        at = envelope(np.asarray(trace, np.float64))
+        axis.plot(at / view.rate, trace[at] - middle, color=TRACE_COLOUR, lw=0.5)
         reach = np.max(np.abs(trace - middle), where=~gap, initial=0.0) or 1.0
         axis.set_ylim(-1.05 * reach, 1.05 * reach)
-        axis.fill_between(seconds, -reach, reach, where=gap, color=GAP_COLOUR, lw=0)
+        if gap.any():
+            axis.fill_between(at / view.rate, -reach, reach, where=gap[at], color=GAP_COLOUR, lw=0)
         axis.set_yticks([])
         axis.spines[["left", "bottom"]].set_visible(False)
         axis.set_ylabel(component, rotation=0, ha="right", va="center")
     _name_arrivals(axes[0], view)
     for axis, candidate in zip(axes[len(COMPONENTS) :], view.curves, strict=True):
-        _draw_curves(axis, view, candidate, seconds)
+        _draw_curves(axis, view, candidate)
     axes[-1].tick_params(axis="x", length=3)
     axes[-1].set_xlabel("seconds")
 
 
-def _draw_curves(
-    axis: Axes, view: WindowView, candidate: str, seconds: npt.NDArray[np.float64]
-) -> None:
+def _draw_curves(axis: Axes, view: WindowView, candidate: str) -> None:
     for phase, curve in zip(PHASES, view.curves[candidate], strict=True):
-        axis.fill_between(seconds, curve, color=PHASE_COLOUR[phase], alpha=0.15, lw=0)
-        axis.plot(seconds, curve, color=PHASE_COLOUR[phase], lw=1.0)
+        values = np.asarray(curve, np.float64)
+        at = bent(values, envelope(values))
+        axis.fill_between(at / view.rate, values[at], color=PHASE_COLOUR[phase], alpha=0.15, lw=0)
+        axis.plot(at / view.rate, values[at], color=PHASE_COLOUR[phase], lw=1.0)
         if threshold := view.thresholds.get(candidate, {}).get(phase):
             axis.axhline(threshold, color=PHASE_COLOUR[phase], lw=0.7, ls=":")
     for place, phase in view.placed(view.picks.get(candidate, ())):

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from eval.report.arena import arena_section
 from eval.report.bins import strata_section, timing_section
 from eval.report.continuous_days import calibration_section, days_section
 from eval.report.examples import examples_section
 from eval.report.honesty import definitions_section, provenance_section, splits_section
 from eval.report.leaderboard import headline
 from eval.report.section import Figures, Grid, Missing, Section, Subject, Words
+from eval.report.signal import signal_section
 from eval.report.svg import COLOURS, DASHES, MARKERS, line_style
 from eval.report.trade import noise_section, trade
 
@@ -24,6 +26,8 @@ SECTIONS: tuple[Callable[[Subject], Section], ...] = (
     days_section,
     calibration_section,
     noise_section,
+    signal_section,
+    arena_section,
     examples_section,
     splits_section,
     provenance_section,

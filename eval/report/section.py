@@ -17,7 +17,8 @@ WORDS = str | Markup
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is reported. candidates: in the order of the evaluation file; made: when, UTC."""
+    """What is reported. candidates: in the order of the evaluation file; made: when, UTC. serve:
+    where battles are shown, if anywhere."""
 
     name: str
     file: str
@@ -26,6 +27,7 @@ class Subject:
     threshold: float
     made: str
     tables: Mapping[str, pa.Table]
+    serve: str = ""
 
     def rows(self, name: str) -> list[Row]:
         """A table as it is, none where there is none."""
@@ -121,6 +123,9 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "leakage": ("splits", "whether a candidate was trained on what it is judged by"),
     "openings": ("splits", "how often the test split was opened"),
     "snippets": ("report", "waveforms of misses and extras"),
+    "snr": ("snr", "signal and noise of every bin and metric"),
+    "ruled_board": ("arena battle", "battles decided by rule on labelled traces"),
+    "voted_board": ("arena battle", "what people said of pairs of candidates"),
     "provenance": ("report", "weights, versions and data behind the numbers"),
 }
 
@@ -132,9 +137,12 @@ _NEEDS: Mapping[str, str] = {
     "continuous": "where the file names [continuous]",
     "audit": "with [continuous], as a sheet to answer",
     "splits": "where the file names splits",
+    "snr": "where the file names a [[benchmark]] and two candidates; [[family]] gives its noise",
+    "arena battle": "where the file names a [[benchmark]] and [noise]; votes are named in [arena]",
 }
 
 
 def missing(subject: Subject, table: str) -> Missing:
     what, said = _COMMANDS[table]
-    return Missing(table, said, f"tidepick eval {what} {subject.file}", _NEEDS.get(what, ""))
+    command = what if " " in what else f"eval {what}"
+    return Missing(table, said, f"tidepick {command} {subject.file}", _NEEDS.get(what, ""))

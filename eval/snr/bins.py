@@ -71,7 +71,7 @@ def filtered(
     """
     families = families or Families()
     names = list(dict.fromkeys([*candidates, *families.members]))
-    _check_apart(choosing, scoring, phase, names)
+    check_apart(choosing, scoring, phase, names)
     chosen = table(
         *(choosing, candidates, thresholds, (stratum,)),
         families=families,
@@ -79,9 +79,34 @@ def filtered(
         replicates=replicates,
     )
     best = kept(chosen, stratum, phase, measure, kind, share)
+    return rescored(
+        *(best, scoring, candidates, thresholds, stratum, phase, measure),
+        families=families,
+        days=days,
+        seed=seed,
+        replicates=replicates,
+    )
+
+
+def rescored(
+    best: Sequence[str],
+    scoring: pa.Table,
+    candidates: Sequence[str],
+    thresholds: float | Thresholds,
+    stratum: str,
+    phase: str,
+    measure: str,
+    *,
+    families: Families,
+    days: Scores | None = None,
+    seed: int,
+    replicates: int = REPLICATES,
+) -> pa.Table:
+    """Every bin, and those named, on traces that they were not chosen on: FILTER_SCHEMA."""
+    names = list(dict.fromkeys([*candidates, *families.members]))
     other = labelled(scoring, phase, names, (stratum,))
     [whole] = [m for m in other.measures(thresholds) if m.name == measure]
-    inside = np.isin(other.bins[stratum].astype(str), best)
+    inside = np.isin(other.bins[stratum].astype(str), list(best))
     rows = []
     for label, part in (("every bin", whole), (", ".join(best), whole.take(inside))):
         [row] = judged([part], candidates, families, days, seed=seed, replicates=replicates)
@@ -89,7 +114,8 @@ def filtered(
     return pa.Table.from_pylist(rows, FILTER_SCHEMA)
 
 
-def _check_apart(choosing: pa.Table, scoring: pa.Table, phase: str, names: Sequence[str]) -> None:
+def check_apart(choosing: pa.Table, scoring: pa.Table, phase: str, names: Sequence[str]) -> None:
+    """Raises ValueError where two splits share an event or a trace."""
     first, second = (labelled(split, phase, names) for split in (choosing, scoring))
     events = {event for event in first.events if event is not None} & set(second.events)
     shared = sorted(map(str, events)) or sorted(set(first.keys) & set(second.keys))

@@ -32,6 +32,11 @@ An evaluation file:
   [continuous]
   catalog = "catalog"
   arrivals = ["picks.csv"]             # QuakeML, csv, parquet
+  [[family]]                           # optional: whose differences are noise of training
+  candidates = ["e05", "e07", "e09"]   # in order, each a [[candidate]]
+  kind = "checkpoints"                 # or seeds: three trainings or more
+  [arena]                              # optional: battles by rule
+  votes = "arena.db"                   # optional: what people said, beside them
 
 Relative paths start at the evaluation file's folder.
 """
@@ -63,6 +68,10 @@ def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
         (
             "splits",
             "Development, tuning and sealed test by event; who was trained on what.",
+        ),
+        (
+            "snr",
+            "Signal to noise of each bin and metric: does the benchmark tell candidates apart?",
         ),
         ("report", "All of it that the file names, in one html page."),
     ):

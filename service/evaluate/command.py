@@ -12,6 +12,7 @@ from service.evaluate.continuous import eval_audit, eval_continuous
 from service.evaluate.noise import eval_noise
 from service.evaluate.oracle import eval_oracle
 from service.evaluate.report import eval_report
+from service.evaluate.snr import eval_snr
 from service.evaluate.splits import eval_splits
 
 WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
@@ -21,6 +22,7 @@ WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "noise": eval_noise,
     "oracle": eval_oracle,
     "report": lambda options, out: eval_report(options, out, WHATS),
+    "snr": eval_snr,
     "splits": eval_splits,
 }
 

@@ -100,6 +100,37 @@ class Continuous(Table):
     """The sheet that `tidepick eval audit` drew, with the reviewers' answers."""
 
 
+class Family(Table):
+    """Candidates that ought to score alike: how much they differ is noise of training.
+
+    checkpoints: of one training, the last ones in order; seeds: trainings that differ by chance
+    alone, three or more. As a signal a family is one candidate: the one that averages its weights
+    (`average = true`) if there is one, else its last.
+    """
+
+    candidates: list[str] = Field(min_length=2)
+    kind: Literal["checkpoints", "seeds"] = "checkpoints"
+
+    @model_validator(mode="after")
+    def _enough(self) -> Family:
+        if len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("candidates: one stands twice")
+        if self.kind == "seeds" and len(self.candidates) < 3:
+            raise ValueError("candidates: noise of seeds takes three trainings or more")
+        return self
+
+
+class Arena(Table):
+    """Battles by rule over the labelled traces, and what people said beside them."""
+
+    votes: str | None = None
+    """The arena's votes: its file (SQLite), or an export (parquet, csv)."""
+    strata: list[str] = Field(default=["dist_bin", "snr_bin"])
+    """Columns of the per-trace table of whose bins there are boards."""
+    serve: str | None = Field(None, pattern=r"^https?://")
+    """Where `tidepick serve` shows the battles, to be linked from the report."""
+
+
 class Evaluation(Table):
     """One evaluation file, whole."""
 
@@ -131,6 +162,9 @@ class Evaluation(Table):
     benchmark holds."""
     noise: Noise | None = None
     continuous: Continuous | None = None
+    family: list[Family] = Field(default=[])
+    """Checkpoints and seeds, whose differences are the noise of `tidepick eval snr`."""
+    arena: Arena | None = None
     compute: Compute = Compute()  # type: ignore[call-arg]
 
     @property
@@ -175,6 +209,19 @@ class Evaluation(Table):
         return self
 
     @model_validator(mode="after")
+    def _families_are_of_candidates(self) -> Evaluation:
+        known = self.names
+        members = [name for family in self.family for name in family.candidates]
+        for name in members:
+            if known and name not in known:
+                raise ValueError(
+                    f"family.candidates {name!r}: no candidate has that name; there are {known}"
+                )
+            if members.count(name) > 1:
+                raise ValueError(f"family.candidates {name!r}: of one family only")
+        return self
+
+    @model_validator(mode="after")
     def _manifests_are_of_candidates(self) -> Evaluation:
         known = [candidate.name for candidate in self.candidate]
         for manifest in self.manifest:
@@ -205,6 +252,9 @@ def _anchored(evaluation: Evaluation, base: Path) -> Evaluation:
         arrivals = [anchored(path, base) for path in continuous.arrivals]
         paths = rooted(continuous, "catalog", "reviewed", "stations")
         continuous = continuous.model_copy(update=paths | {"arrivals": arrivals})
+    arena = evaluation.arena
+    if arena is not None:
+        arena = arena.model_copy(update=rooted(arena, "votes"))
     return evaluation.model_copy(
         update={
             **rooted(evaluation, "out", "traces", "splits", "label_errors"),
@@ -214,5 +264,6 @@ def _anchored(evaluation: Evaluation, base: Path) -> Evaluation:
             "benchmark": [b.model_copy(update=rooted(b, "path")) for b in evaluation.benchmark],
             "noise": noise,
             "continuous": continuous,
+            "arena": arena,
         }
     )

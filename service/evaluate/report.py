@@ -25,6 +25,7 @@ from eval.residuals import of_pairs, of_traces
 from eval.strata import ALL
 from eval.thresholds import Thresholds
 from service.evaluate.arguments import add_evaluations
+from service.evaluate.battles import keep_battles
 from service.evaluate.compare_days import compared_days
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.continuous import Judged
@@ -42,6 +43,7 @@ MADE_BY: Mapping[str, str] = {
     "noise": "noise_rates",
     "continuous": "continuous",
     "compare": "comparison",
+    "snr": "snr",
 }
 """What is run, in this order, and the table that says that it was."""
 
@@ -69,7 +71,10 @@ def make_tables(
     before = kept(folder, "provenance")
     stale = before is not None and not same_sources(before, sources)
     codes = []
-    for what in asked_for(evaluation):
+    asked = asked_for(evaluation)
+    if stale and "snr" not in asked and kept(folder, "snr") is not None:
+        asked.append("snr")  # by hand, of what has changed since
+    for what in asked:
         if what in whats and (stale or kept(folder, MADE_BY[what]) is None):
             say.print(f"tidepick eval {what} {path}")
             try:
@@ -82,6 +87,11 @@ def make_tables(
         judged = Judged.of(evaluation, path)
         keep(folder, "comparison_days", compared_days(evaluation, judged))
         keep(folder, "snippets", snippets(evaluation, judged))
+    battled = kept(folder, "rulings") is not None
+    voted = evaluation.arena is not None and evaluation.arena.votes is not None
+    if (stale and battled) or (fights(evaluation) and (voted or not battled)):
+        say.print(f"tidepick arena battle {path}")  # votes may have come since
+        keep_battles(evaluation)
     _keep_residuals(folder)
     keep(folder, "provenance", sources)
     return codes
@@ -100,7 +110,17 @@ def asked_for(evaluation: Evaluation) -> list[str]:
         raise Refusal(
             "evaluation: nothing to judge; name a [[benchmark]], [noise] or [continuous] data"
         )
-    return [*data, "compare"] if asked["oracle"] else data
+    if asked["oracle"]:
+        data.append("compare")
+        if evaluation.family:
+            data.append("snr")
+    return data
+
+
+def fights(evaluation: Evaluation) -> bool:
+    """Whether the file asks for battles by rule, and has thresholds for them."""
+    asked = evaluation.arena is not None and bool(evaluation.benchmark)
+    return asked and evaluation.noise is not None
 
 
 def write_page(evaluation: Evaluation, path: Path) -> Path:
@@ -116,6 +136,7 @@ def write_page(evaluation: Evaluation, path: Path) -> Path:
         threshold=evaluation.threshold,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         tables=tables,
+        serve=(evaluation.arena and evaluation.arena.serve) or "",
     )
     try:
         text = render(subject)

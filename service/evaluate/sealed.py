@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from catalog.errors import Refusal
 from catalog.store import MissingObject, Store, open_store
 from eval import splits
-from eval.traces import keys
+from eval.traces import conformed, keys
 from service.evaluate.config import Evaluation
 
 OPEN = ("development", "tuning")
@@ -70,4 +70,4 @@ def split_of(store: Store, name: str) -> pa.Table:
 
 def among(table: pa.Table, members: pa.Table) -> pa.Table:
     """Rows of a per-trace table whose traces are among the members."""
-    return table.filter(pc.is_in(keys(table), keys(members)))
+    return table.filter(pc.is_in(keys(conformed(table)), keys(members)))

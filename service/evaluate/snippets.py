@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,8 @@ from workers.snippets import snippet
 from workers.waveform import NS
 
 BEFORE_S, LENGTH_S = 8, 24
-EACH = 1
-"""Misses, and extras, of each candidate and phase."""
-MOST = 16
+MOST = 10
+"""Windows: of each candidate in turn one miss and one extra, whatever the phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ def snippets(evaluation: Evaluation, judged: Judged) -> pa.Table:
     candidates = ready(days, evaluation.candidate)
     picks, arrivals = _in_integers(standing), _in_integers(judged.arrivals)
     rows = []
-    chosen = [*_misses(days, found, evaluation.seed), *_surest(days, extras)]
-    for each in chosen[:MOST]:
+    chosen = chain(_misses(days, found, evaluation.seed), _surest(days, extras))
+    turn = {name: k for k, name in enumerate(days.names)}
+    for each in _distinct(sorted(chosen, key=lambda each: turn[each.candidate]))[:MOST]:
         start = each.time_ns - BEFORE_S * NS
         end = start + LENGTH_S * NS
         try:
@@ -84,30 +85,35 @@ def snippets(evaluation: Evaluation, judged: Judged) -> pa.Table:
     return pa.Table.from_pylist(rows, SNIPPET_SCHEMA)
 
 
+def _distinct(chosen: Sequence[_Chosen]) -> list[_Chosen]:
+    """Without windows that show again what one before shows: all candidates are drawn in each."""
+    kept: list[_Chosen] = []
+    for each in chosen:
+        before = (other for other in kept if (other.kind, other.day) == (each.kind, each.day))
+        if all(abs(other.time_ns - each.time_ns) > BEFORE_S * NS for other in before):
+            kept.append(each)
+    return kept
+
+
 def _misses(days: StationDays, found: pa.Table, seed: int) -> Iterator[_Chosen]:
     rng = np.random.default_rng(seed)
     for candidate in days.names:
-        for phase in PHASES:
-            own = found.filter(
-                (pc.field("candidate") == candidate)
-                & (pc.field("phase") == phase)
-                & ~pc.field("found")
-            )
-            keys = sorted(own["key"].to_pylist())
-            for k in sorted(rng.choice(len(keys), min(EACH, len(keys)), replace=False).tolist()):
-                network, station, location, time = keys[k].split(".")
-                row = {"network": network, "station": station, "location": location}
-                yield from _placed(days, "miss", candidate, phase, row, int(time))
+        own = found.filter((pc.field("candidate") == candidate) & ~pc.field("found"))
+        missed = sorted(zip(own["key"].to_pylist(), own["phase"].to_pylist(), strict=True))
+        if missed:
+            key, phase = missed[rng.integers(len(missed))]
+            network, station, location, time = key.split(".")
+            row = {"network": network, "station": station, "location": location}
+            yield from _placed(days, "miss", candidate, phase, row, int(time))
 
 
 def _surest(days: StationDays, extras: pa.Table) -> Iterator[_Chosen]:
     for candidate in days.names:
-        for phase in PHASES:
-            own = extras.filter(
-                (pc.field("candidate") == candidate) & (pc.field("phase") == phase)
-            ).sort_by([("probability", "descending"), ("time", "ascending")])
-            for row in own.slice(0, EACH).to_pylist():
-                yield from _placed(days, "extra", candidate, phase, row, row["time"])
+        own = extras.filter(pc.field("candidate") == candidate).sort_by(
+            [("probability", "descending"), ("time", "ascending")]
+        )
+        for row in own.slice(0, 1).to_pylist():
+            yield from _placed(days, "extra", candidate, row["phase"], row, row["time"])
 
 
 def _placed(

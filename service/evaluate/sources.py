@@ -52,6 +52,10 @@ def _facts(evaluation: Evaluation) -> Iterator[Fact]:
     for benchmark in evaluation.benchmark:
         yield f"benchmark {benchmark.name}", "path", benchmark.path
         yield f"benchmark {benchmark.name}", "data", fingerprint(benchmark.path)
+    for family in evaluation.family:
+        yield "family", family.kind, ", ".join(family.candidates)
+    if evaluation.arena is not None:
+        yield "arena", "strata", _text(evaluation.arena.strata)
     catalogs = set()
     if evaluation.noise is not None:
         catalogs.add(evaluation.noise.catalog)

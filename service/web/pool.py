@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
-from catalog.errors import Refusal
 from catalog.query import Catalog
-from catalog.schema import ARRIVAL_SCHEMA, TraceId
+from catalog.schema import TraceId
 from eval.arena.proposals import propose
-from eval.continuous import checked, nanoseconds, true_times
+from eval.continuous import nanoseconds, true_times
 
 WINDOW_S = 60
 MARGIN_S = 20
@@ -95,21 +92,6 @@ class Pool:
     def arrivals_near(self, window: Window) -> list[Mapping[str, Any]]:
         trace = window.trace
         return _near(self.arrivals.get((trace.network, trace.station, trace.location), ()), window)
-
-
-def read_reference(paths: Sequence[Path]) -> pa.Table:
-    """Reference arrivals: parquet or csv with the columns of ARRIVAL_SCHEMA. Raises Refusal."""
-    tables = [ARRIVAL_SCHEMA.empty_table()]
-    readers = {".parquet": pq.read_table, ".csv": pyarrow.csv.read_csv}
-    for path in paths:
-        if path.suffix not in readers:
-            raise Refusal(f"--arrivals {path}: give a .parquet or .csv file")
-        try:
-            table = readers[path.suffix](path)
-            tables.append(checked(table, ARRIVAL_SCHEMA.names, str(path)).cast(ARRIVAL_SCHEMA))
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise Refusal(f"--arrivals {path}: {error}") from error
-    return pa.concat_tables(tables)
 
 
 def _days(catalog: Catalog, names: Sequence[str], seed: int) -> pa.Table:

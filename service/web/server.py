@@ -16,11 +16,13 @@ from rich.console import Console
 from catalog.commits import read_candidates
 from catalog.errors import Refusal
 from catalog.query import Catalog
+from catalog.schema import ARRIVAL_SCHEMA
 from catalog.votes import Votes
+from service.evaluate.arrivals import read_arrivals
 from service.web.arena import Arena
 from service.web.desk import Desk
 from service.web.gate import is_loopback
-from service.web.pool import Pool, read_reference
+from service.web.pool import Pool
 from service.web.recorded import Recorded
 from service.web.site import Site
 
@@ -62,7 +64,10 @@ def open_site(asked: Serving, say: Console) -> Site:
         for name, record in read_candidates(catalog.store).items()
         if name in recorded.candidates
     }
-    pool = Pool.of(catalog, sorted(records), read_reference(asked.arrivals), asked.seed)
+    reference = ARRIVAL_SCHEMA.empty_table()
+    if asked.arrivals:
+        reference = read_arrivals([str(path) for path in asked.arrivals]).table
+    pool = Pool.of(catalog, sorted(records), reference, asked.seed)
     say.print(
         f"{asked.catalog}: {len(records)} candidates; {len(pool.windows):,} windows and "
         f"{pool.disagreements.num_rows:,} battles to judge; votes go to {asked.votes}"

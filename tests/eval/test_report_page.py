@@ -10,6 +10,10 @@ import pytest
 
 from catalog.schema import SNIPPET_SCHEMA
 from eval import noise, reviewed
+from eval.arena.answers import Answers
+from eval.arena.battles import battles
+from eval.arena.board import leaderboard, matrix
+from eval.arena.tallies import of_traces as of_ruled
 from eval.calibration import calibration, reliability
 from eval.comparison import compare, compare_rates, found_in
 from eval.leakage import FRACTION_SCHEMA
@@ -20,7 +24,11 @@ from eval.report.rows import FORMS
 from eval.report.section import Subject
 from eval.report.verdicts import overall
 from eval.residuals import of_traces
+from eval.snr.decisions import by_size
+from eval.snr.measures import labelled, of_found
+from eval.snr.table import table as snr_table
 from eval.splits import OPENING_SCHEMA
+from eval.thresholds import Frozen, Thresholds
 
 T0 = 1_644_105_600_000_000_000
 HOUR = 3_600_000_000_000
@@ -145,7 +153,15 @@ def make_tables(seed=0):
     ]  # fmt: skip
     opened = [{"opened": "2026-01-02T03:04:05", "candidates": "original, volpick", "why": "paper"}]
     about = [{"about": "original", "name": "weights sha256", "value": "ab" * 32}]
+    arrived = {p: of_found(on_days, p, names).scores(seed=0) for p in "PS"}
+    solved = Frozen.solved(Thresholds.of(0.3), "one an hour", "noise", ["w"])
+    rule = Answers.of_rule(battles(of_ruled(traces, solved)))
+    every = labelled(traces, "P", names).measures(0.3)
     return {
+        "snr": snr_table(traces, names, 0.3, ("all", "dist_bin"), days=arrived, seed=0),
+        "snr_sizes": by_size(every[0], arrived["P"], (4, 16, 64), seed=0),
+        "ruled_board": leaderboard(rule),
+        "ruled_matrix": matrix(rule),
         "oracle": score(traces, 0.3, STRATA, seed=0),
         "composition": composition(traces, STRATA),
         "residual_bins": of_traces(traces, 0.3),
@@ -226,6 +242,7 @@ def test_every_quoted_number_is_that_of_its_table(page, tables):
     assert {place.split("/")[0] for _, place, _ in quotes} >= {
         "oracle", "composition", "comparison", "noise_rates", "noise_stations", "continuous",
         "continuous_curve", "calibration", "reliability", "leakage", "residual_bins",
+        "snr", "ruled_board", "ruled_matrix",
     }  # fmt: skip
     for value, place, text in quotes:
         name, row, column = place.split("/")
@@ -243,6 +260,17 @@ def test_no_number_of_recall_or_timing_stands_without_its_interval_and_count(pag
         recall, timed, mae, outliers = re.findall(r"<td>(.*?)</td>", row, re.S)[:4]
         for cell in (recall, timed, mae, outliers):
             assert 'class="interval"' in cell and 'class="count"' in cell, cell
+
+
+def test_the_rule_and_people_stand_apart_and_battles_are_linked_where_they_are_served(page, tables):
+    part = found(r'<section id="arena".*?</section>', page, 0)
+    assert "By rule: all windows" in part and "By people: all windows" not in part
+    assert "what people said of pairs of candidates" in part and "/arena" not in part
+    served = render(subject_of(tables, serve="http://127.0.0.1:8080/"))
+    assert '<a href="http://127.0.0.1:8080/arena">' in served
+    signal = found(r'<section id="signal".*?</section>', page, 0)
+    assert "Degenerate, and no signal: broken" in signal
+    assert signal.count("<figure") == 2
 
 
 def test_nothing_is_loaded(page):
@@ -283,8 +311,9 @@ def test_names_are_text_and_never_markup(tables):
 
 def test_what_is_missing_is_said_with_its_command(tables):
     page = render(subject_of({}))
-    for command in ("oracle", "compare", "noise", "continuous", "splits", "report"):
+    for command in ("oracle", "compare", "noise", "continuous", "splits", "report", "snr"):
         assert f"tidepick eval {command} evaluation.toml" in page, command
+    assert "tidepick arena battle evaluation.toml" in page
     assert "<table" not in re.sub(r'<section id="definitions".*?</section>', "", page, flags=re.S)
     assert "<figure" not in page
     without = {name: table for name, table in tables.items() if name != "noise_rates"}

@@ -1,0 +1,155 @@
+"""Signal and noise of the benchmarks: can a difference between candidates be told from chance?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import matplotlib
+from markupsafe import Markup
+
+from eval.report.rows import Row, code, interval, of, quote, rows_of
+from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, Words, missing
+from eval.report.snr_figure import is_drawable, sizes_figure, snr_figure
+from eval.report.svg import THEME, inline
+from eval.snr.average import AVERAGE_SCHEMA
+from eval.snr.bins import FILTER_SCHEMA
+from eval.snr.decisions import SIZE_SCHEMA
+from eval.snr.table import KINDS, SNR_SCHEMA
+from eval.strata import ALL
+
+_LEAD = (
+    "Signal is the gap between best and worst candidate; noise is how much models differ that "
+    "ought to score alike, and how much other events and stations would have changed the score. "
+    "Both are relative to their means. Decision accuracy is the share of pairs of candidates that "
+    "a benchmark ranks as recall on continuous days does; a half is chance."
+)
+_WIDTH_IN = 6.4
+_CHIPS = {"separates": "better", "inconclusive": "inconclusive", "too small": "inconclusive"}
+
+
+def signal_section(subject: Subject) -> Section:
+    rows = rows_of(subject.tables, "snr", SNR_SCHEMA)
+    parts: list[Part] = []
+    if rows:
+        whole = [row for row in rows if row["bin"] == ALL]
+        out = sorted({row["excluded"] for row in rows if row["excluded"]})
+        if out:
+            parts.append(Words([f"Degenerate, and no signal: {'; '.join(out)}."]))
+        parts.append(_grid("All bins together", subject, whole, folded=False))
+        parts += _figures(subject)
+        parts.append(_grid("Every bin", subject, [r for r in rows if r["bin"] != ALL], folded=True))
+        parts += _interventions(subject)
+    else:
+        parts.append(missing(subject, "snr"))
+    return Section("signal", "Signal and noise of the benchmarks", _LEAD, parts)
+
+
+def _grid(caption: str, subject: Subject, rows: Sequence[Row], *, folded: bool) -> Grid:
+    known = [kind for kind in KINDS if any(row.known(f"noise_{kind}") for row in rows)]
+    body = []
+    for row in rows:
+        where = "" if row["stratum"] == ALL else f"{row['stratum']}"
+        if row["bin"] != ALL:
+            where += f" {row['bin']}"
+        ends = Markup('<span class="count">{} over {}</span>').format(
+            code(row["best"]), code(row["worst"])
+        )
+        gap = quote(row, "gap", "probability")
+        body.append(
+            [
+                Markup("{} {} {}").format(
+                    where,
+                    Markup('<span class="phase {}">{}</span>').format(row["phase"], row["phase"]),
+                    code(row["measure"]),
+                ),
+                Markup('{}<span class="count">{} clusters</span>').format(
+                    quote(row, "traces", "count"), quote(row, "clusters", "count")
+                ),
+                Markup("<b>{}</b>{}").format(gap, ends) if row.known("gap") else gap,
+                *(_with_noise(row, kind) for kind in known),
+                quote(row, "pairs_separated", "share"),
+                _decision(row, "decision_accuracy", "decision_low", "decision_high"),
+                quote(row, "traces_needed", "count"),
+                Markup('<span class="chip {}">{}</span>').format(
+                    _CHIPS[row["verdict"]], row["verdict"]
+                ),
+            ]
+        )
+    return Grid(
+        caption,
+        (
+            "measure", "traces", "gap", *(f"SNR, noise of {kind}" for kind in known),
+            "pairs separated", "decision accuracy", "traces for 80 % power", "verdict",
+        ),
+        body,
+        folded,
+    )  # fmt: skip
+
+
+def _with_noise(row: Row, kind: str) -> Markup:
+    return Markup('<b>{}</b><span class="count">noise {}</span>').format(
+        quote(row, f"snr_{kind}", "rate"), quote(row, f"noise_{kind}", "probability")
+    )
+
+
+def _decision(row: Row, value: str, low: str, high: str) -> Markup:
+    if not row.known(value):
+        return Markup('<span class="undefined">no days</span>')
+    return Markup("<b>{}</b>{}").format(
+        quote(row, value, "share"), interval(row, "share", low, high)
+    )
+
+
+def _figures(subject: Subject) -> Iterator[Part]:
+    panels = []
+    with matplotlib.rc_context(THEME):
+        for kind in KINDS:
+            if is_drawable(subject.tables["snr"], kind):
+                said = f"Signal to noise of {kind} against decision accuracy; filled: separates"
+                figure = snr_figure(subject.tables["snr"], kind, _WIDTH_IN)
+                panels.append(Panel(said, inline(figure, said), wide=True))
+        sizes = rows_of(subject.tables, "snr_sizes", SIZE_SCHEMA)
+        if sizes:
+            said = "Decision accuracy against the number of traces; bands hold 95 % of the draws"
+            figure = sizes_figure(subject.tables["snr_sizes"], _WIDTH_IN)
+            panels.append(Panel(said, inline(figure, said), wide=True))
+    if panels:
+        yield Figures(panels)
+
+
+def _interventions(subject: Subject) -> Iterator[Part]:
+    """Bins kept by SNR, and averaged checkpoints, where they were tried."""
+    kept = rows_of(subject.tables, "snr_bins", FILTER_SCHEMA)
+    if kept:
+        body = [
+            [
+                Markup("{} {} {}").format(row["stratum"], row["phase"], code(row["measure"])),
+                row["kept"],
+                quote(row, "traces", "count"),
+                quote(row, "snr_checkpoints", "rate"),
+                quote(row, "snr_sampling", "rate"),
+                _decision(row, "decision_accuracy", "decision_low", "decision_high"),
+                row["verdict"],
+            ]
+            for row in kept
+        ]
+        head = ("measure", "bins", "traces", "SNR checkpoints", "SNR sampling", "decision", "")
+        yield Grid("Bins of most signal, chosen on development, scored on tuning", head, body, True)
+    average = rows_of(subject.tables, "snr_average", AVERAGE_SCHEMA)
+    if average:
+        body = [
+            [
+                Markup("{} {} {}").format(code(row["average"]), row["phase"], code(row["measure"])),
+                quote(row, "traces", "count"),
+                quote(row, "value", "share"),
+                quote(row, "members_mean", "share"),
+                quote(row, "members_best", "share"),
+                quote(row, "noise", "probability"),
+                Markup("<b>{}</b>{}").format(
+                    quote(row, "gain", "difference"), interval(row, "difference")
+                ),
+            ]
+            for row in of(average)
+        ]
+        head = ("measure", "traces", "average", "mean of members", "best", "noise", "gain")
+        yield Grid("Averaged checkpoints beside those that they are the mean of", head, body)

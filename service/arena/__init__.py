@@ -1,0 +1,1 @@
+"""`tidepick arena`: ratings of what people said, battles by rule, exports."""

@@ -1,0 +1,53 @@
+"""Thresholds of equal false picks per hour, as `tidepick eval noise` solved and kept them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from catalog.errors import Refusal
+from catalog.schema import PHASES
+from eval.thresholds import Frozen, Thresholds
+from service.evaluate.config import Evaluation
+from service.evaluate.tables import kept
+
+SPLIT = "verified noise"
+
+
+def equal_rates(evaluation: Evaluation, names: Sequence[str]) -> tuple[Frozen, list[str]]:
+    """(thresholds, candidates that have none: even a threshold of 1 leaves them too many picks).
+
+    Raises Refusal where they were not solved, for another rate, or not for all these candidates.
+    """
+    if evaluation.noise is None:
+        raise Refusal(
+            "noise: missing; thresholds of equal false picks per hour are solved on verified "
+            "noise: name [noise] and run `tidepick eval noise`"
+        )
+    folder, target = Path(evaluation.out), evaluation.noise.target_rate
+    table, windows = kept(folder, "noise_thresholds"), kept(folder, "noise_windows")
+    if table is None or windows is None:
+        raise Refusal(f"{folder}: no noise was judged yet; run `tidepick eval noise`")
+    each: dict[str, dict[str, float]] = {}
+    lacking = {(name, phase) for name in names for phase in PHASES}
+    for row in table.to_pylist():
+        lacking.discard((row["candidate"], row["phase"]))
+        if row["target_per_hour"] != target:
+            raise Refusal(
+                f"{folder}: thresholds are of {row['target_per_hour']:g} false picks an hour, "
+                f"target_rate is {target:g}; run `tidepick eval noise` again"
+            )
+        if row["candidate"] in names and row["threshold"] is not None:
+            each.setdefault(row["candidate"], {})[row["phase"]] = row["threshold"]
+    if lacking:
+        raise Refusal(
+            f"{folder}: no noise threshold of {sorted({name for name, _ in lacking})}; run "
+            "`tidepick eval noise` again"
+        )
+    whole = {name: phases for name, phases in each.items() if len(phases) == len(PHASES)}
+    places = ("network", "station", "location", "start")
+    columns = [windows[name].to_pylist() for name in places]
+    keys = [".".join(map(str, key)) for key in zip(*columns, strict=True)]
+    rule = f"at most {target:g} false picks a station-hour and phase"
+    frozen = Frozen.solved(Thresholds(whole), rule, SPLIT, keys)
+    return frozen, [name for name in names if name not in whole]
