@@ -55,7 +55,7 @@ def _whole(rows: list[dict[str, Any]]) -> Table:
     shown.add_column("measure", overflow="fold", min_width=16)
     for heading in ("n", "gap", "SNR", "apart", "decides", "n for 80%"):
         shown.add_column(heading, justify="right", no_wrap=heading != "n for 80%")
-    shown.add_column("verdict", no_wrap=True)
+    shown.add_column("verdict", no_wrap=True, min_width=12)
     for row in rows:
         where = "" if row["stratum"] == ALL else f", {row['stratum']}"
         shown.add_row(
