@@ -17,6 +17,7 @@ from torch import Tensor
 
 from workers.compiled import CompiledEngine, Instructions, instructions
 from workers.recipe import Recipe
+from workers.shelf import keep_freed
 from workers.tensors import Eager, Folded, TensorEngine
 from workers.weights import Weights
 
@@ -84,5 +85,7 @@ def kernel_instructions() -> Instructions | None:
 
 
 def use_threads(count: int) -> None:
-    """CPU threads of torch in this process. More than cores a worker has are slower."""
+    """CPU threads of torch in this process, which keeps what torch frees. More than cores a worker
+    has are slower."""
     torch.set_num_threads(count)
+    keep_freed()

@@ -149,11 +149,10 @@ def pick_shard(
     )
     picked: list[Mapping[str, Picked]] = []
     inputs: dict[str, str] = {}
-    for day, part, found in _picked(parts, candidates):
+    for day, end_ns, read_from, found in _picked(parts, candidates):
         picked.append(found)
-        if isinstance(part.read, Gathered):
-            inputs |= part.read.inputs
-        if part.end_ns == day.end_ns:
+        inputs |= read_from
+        if end_ns == day.end_ns:
             whole = {c.name: joined([each[c.name] for each in picked]) for c in candidates}
             yield StationDayPicked(day, whole, inputs)
             picked, inputs = [], {}
@@ -161,13 +160,18 @@ def pick_shard(
 
 def _picked(
     parts: Iterator[tuple[StationDay, Part]], candidates: Sequence[Candidate]
-) -> Iterator[tuple[StationDay, Part, Mapping[str, Picked]]]:
-    """Each part with its picks by candidate: as many parts in a call as suit the engine."""
+) -> Iterator[tuple[StationDay, int, Mapping[str, str], Mapping[str, Picked]]]:
+    """Of each part its day, end, inputs, and picks by candidate: as many parts in a call as suit
+    the engine."""
     for group in ahead(parts, max(candidate.engine.together for candidate in candidates)):
-        ready = [part.read for _, part in group if isinstance(part.read, Gathered)]
-        found = iter(pick_gathered(ready, candidates))
-        for day, part in group:
-            if isinstance(part.read, Gathered):
-                yield day, part, next(found)
-            else:
-                yield day, part, dict.fromkeys((c.name for c in candidates), part.read)
+        found = iter(
+            pick_gathered([p.read for _, p in group if isinstance(p.read, Gathered)], candidates)
+        )
+        told: list[tuple[StationDay, int, Mapping[str, str], Mapping[str, Picked]]] = [
+            (day, part.end_ns, part.read.inputs, next(found))
+            if isinstance(part.read, Gathered)
+            else (day, part.end_ns, {}, dict.fromkeys((c.name for c in candidates), part.read))
+            for day, part in group
+        ]
+        group.clear()  # its samples make room for those that are read next
+        yield from told

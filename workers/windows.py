@@ -68,8 +68,7 @@ def cut(samples: Tensor, starts: NDArray[np.int64], out: Tensor) -> None:
         shape, stride = (j - i, 3, WINDOW), (STEP, samples.stride(0), 1)
         out[i:j] = samples.as_strided(shape, stride, samples.storage_offset() + int(starts[i]))
     out[len(starts) :] = 0
-    low, high = out.aminmax(dim=-1, keepdim=True)
-    out.masked_fill_(low == high, 0)
+    out *= out.amin(dim=-1, keepdim=True) != out.amax(dim=-1, keepdim=True)
 
 
 def normalise(batch: Tensor, preparation: Preparation) -> Tensor:
@@ -82,13 +81,15 @@ def normalise(batch: Tensor, preparation: Preparation) -> Tensor:
     if preparation.detrend:
         batch = _detrend(batch)
     if preparation.peak:
-        return batch / (batch.abs().max(dim=-1, keepdim=True)[0] + EPS)
+        return batch / (batch.abs().amax(dim=-1, keepdim=True) + EPS)
     return batch / (batch.std(dim=-1, keepdim=True) + EPS)
 
 
 def reorder(batch: Tensor, preparation: Preparation) -> Tensor:
     order = ["ZNE".index(component) for component in preparation.components]
-    return batch if order == [0, 1, 2] else batch[:, order]
+    if order == [0, 1, 2]:
+        return batch
+    return torch.stack([batch[:, row] for row in order], dim=1)  # indexing takes five times as long
 
 
 def _detrend(batch: Tensor) -> Tensor:
