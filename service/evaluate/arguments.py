@@ -19,6 +19,12 @@ An evaluation file:
   [[candidate]]                        # as in a campaign
   name = "original"
   weights = "original.safetensors"
+  [[candidate]]
+  name = "e05"
+  weights = "e05.safetensors"
+  [[candidate]]
+  name = "e07"
+  weights = "e07.safetensors"
   [[benchmark]]                        # labelled traces
   name = "ncedc"
   kind = "npz"                         # seisbench (a folder), npz, csv_zarr, table
@@ -33,7 +39,7 @@ An evaluation file:
   catalog = "catalog"
   arrivals = ["picks.csv"]             # QuakeML, csv, parquet
   [[family]]                           # optional: whose differences are noise of training
-  candidates = ["e05", "e07", "e09"]   # in order, each a [[candidate]]
+  candidates = ["e05", "e07"]          # in order
   kind = "checkpoints"                 # or seeds: three trainings or more
   [arena]                              # optional: battles by rule
   votes = "arena.db"                   # optional: what people said, beside them
