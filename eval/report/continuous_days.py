@@ -11,8 +11,9 @@ from markupsafe import Markup
 from catalog.schema import PHASES
 from eval.calibration import CALIBRATION_SCHEMA, RELIABILITY_SCHEMA
 from eval.report.bins import bin_order
+from eval.report.curves import curves
 from eval.report.leaderboard import told_at
-from eval.report.panels import Dot, Line, diagonal, dots
+from eval.report.panels import Dot, diagonal, dots
 from eval.report.rows import (
     Row,
     code,
@@ -25,8 +26,17 @@ from eval.report.rows import (
     rows_of,
     sources,
 )
-from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, Words, missing
-from eval.report.trade import plain_grid
+from eval.report.section import (
+    Figures,
+    Grid,
+    Panel,
+    Part,
+    Section,
+    Subject,
+    Words,
+    missing,
+    plain_grid,
+)
 from eval.reviewed import REVIEWED_SCHEMA
 from eval.strata import ALL
 
@@ -211,20 +221,8 @@ def _diagram(subject: Subject, phase: str, points: Sequence[Row]) -> Panel | Non
     own = [row for row in of(points, phase=phase) if row.known("value")]
     if not own:
         return None
-    series = []
-    for candidate in subject.in_order(distinct(own, "candidate")):
-        mine = list(of(own, candidate=candidate))
-        series.append(
-            Line(
-                subject.rank(candidate),
-                [row["mean_probability"] for row in mine],
-                [row["value"] for row in mine],
-                [row["low"] for row in mine],
-                [row["high"] for row in mine],
-            )
-        )
     svg = diagonal(
-        series,
+        curves(subject, own, "mean_probability", "value"),
         f"Share of {phase} picks matched against their mean probability, bins of equal counts",
         f"mean {phase} probability",
         "share matched",

@@ -13,10 +13,11 @@ from eval.report.continuous_days import calibration_section, days_section
 from eval.report.examples import examples_section
 from eval.report.honesty import definitions_section, provenance_section, splits_section
 from eval.report.leaderboard import headline
+from eval.report.noise import noise_section
 from eval.report.section import Figures, Grid, Missing, Section, Subject, Words
 from eval.report.signal import signal_section
 from eval.report.svg import COLOURS, DASHES, MARKERS, line_style
-from eval.report.trade import noise_section, trade
+from eval.report.trade import trade
 
 SECTIONS: tuple[Callable[[Subject], Section], ...] = (
     headline,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from markupsafe import Markup
 
-from eval.report.rows import Row
+from eval.report.rows import Row, quote
 
 WORDS = str | Markup
 """Text is escaped, Markup stands as it is."""
@@ -146,3 +146,23 @@ def missing(subject: Subject, table: str) -> Missing:
     what, said = _COMMANDS[table]
     command = what if " " in what else f"eval {what}"
     return Missing(table, said, f"tidepick {command} {subject.file}", _NEEDS.get(what, ""))
+
+
+def plain_grid(caption: str | Markup, rows: Sequence[Row], folded: bool = False) -> Grid:
+    """A table as it is, all its columns."""
+    names = list(rows[0].values) if rows else []
+    return Grid(
+        caption,
+        [name.replace("_", " ") for name in names],
+        [[plain_cell(row, name) for name in names] for row in rows],
+        folded,
+    )
+
+
+def plain_cell(row: Row, column: str) -> str | Markup:
+    value = row[column]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    return quote(row, column, "count" if isinstance(value, int) else "probability")

@@ -1,4 +1,4 @@
-"""The site: its pages, and what they ask for. Pages are files; all that varies is JSON."""
+"""The site: its pages, and what they ask for. Pages never vary; all that does is JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from string import Template
 from typing import Any, TypeVar
 
 import duckdb
@@ -27,8 +28,13 @@ from service.web.days import day_of_words, day_picks, station_days, stretch
 from service.web.desk import Desk
 from service.web.gate import gate
 
-STATIC = Path(__file__).parent / "static"
-PAGES = {"/": "index", "/arena": "arena", "/board": "board", "/day": "day"}
+STATIC, CONTENTS = (Path(__file__).parent / name for name in ("static", "pages"))
+PAGES = {
+    "/": ("index", "Coverage"),
+    "/arena": ("arena", "Arena"),
+    "/board": ("board", "Board"),
+    "/day": ("day", "Station-day"),
+}
 
 FRESH_S = 15.0
 """The catalogue is opened anew after so long, which costs seconds where it is large."""
@@ -52,8 +58,8 @@ class Site:
 
     def app(self, token: str | None) -> web.Application:
         app = web.Application(middlewares=[gate(token), _told], client_max_size=LARGEST_BODY)
-        for path, name in PAGES.items():
-            app.router.add_get(path, functools.partial(_page, STATIC / f"{name}.html"))
+        for path, (name, title) in PAGES.items():
+            app.router.add_get(path, functools.partial(_page, _framed(name, title)))
         app.router.add_static("/static", STATIC)
         app.router.add_get("/api/status", self.status)
         app.router.add_get("/api/days", self.days)
@@ -144,8 +150,15 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response({"error": str(error)}, status=503)
 
 
-async def _page(path: Path, request: web.Request) -> web.StreamResponse:
-    return web.FileResponse(path)
+def _framed(name: str, title: str) -> str:
+    """A page's contents in what all pages share."""
+    frame = Template((CONTENTS / "frame.html").read_text(encoding="utf-8"))
+    main = (CONTENTS / f"{name}.html").read_text(encoding="utf-8")
+    return frame.substitute(name=name, title=title, main=main)
+
+
+async def _page(page: str, request: web.Request) -> web.Response:
+    return web.Response(text=page, content_type="text/html")
 
 
 def _number(request: web.Request, name: str) -> float:
