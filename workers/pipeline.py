@@ -173,5 +173,4 @@ def _picked(
             else (day, part.end_ns, {}, dict.fromkeys((c.name for c in candidates), part.read))
             for day, part in group
         ]
-        group.clear()  # its samples make room for those that are read next
-        yield from told
+        yield from told  # and no part: its samples would be held while the next ones are picked

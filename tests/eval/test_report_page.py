@@ -383,3 +383,23 @@ def test_one_verdict_of_many(verdicts, expected):
 def test_a_table_of_another_schema_is_refused_by_name(tables):
     with pytest.raises(ValueError, match=r"table 'oracle': no column 'clusters'"):
         render(subject_of(tables | {"oracle": tables["oracle"].drop_columns("clusters")}))
+
+
+def test_a_curve_that_is_high_everywhere_has_no_recall_worth_its_false_picks(tables):
+    """Told where to look it finds every arrival, seconds off: at 0.2 it has recall 1."""
+    traces = traces_of(np.random.default_rng(5))
+    wide = pc.equal(traces["weight"], "broken")
+    for column, value in (("p_prob", 0.25), ("p_residual_s", 4.0)):
+        at = traces.column_names.index(column)
+        traces = traces.set_column(at, column, pc.if_else(wide, value, traces[column]))
+    oracle = score(traces, 0.3, ("all",), seed=0)
+    (row,) = oracle.filter(
+        (pc.field("candidate") == "broken")
+        & (pc.field("phase") == "P")
+        & (pc.field("metric") == "recall_t0.20")
+    ).to_pylist()
+    assert row["value"] == 1.0
+    page = render(subject_of({"oracle": oracle, "noise_rates": tables["noise_rates"]}))
+    equal = found(r"<caption><span>At equal recall on labelled traces.*?</table>", page, 0)
+    row = found(r"<tr><th scope=\"row\"><code>broken</code> P.*?</tr>", equal, 0)
+    assert "never has the baseline's recall" in "".join(Reader(row).text)

@@ -1,6 +1,8 @@
 """A day with too many samples for one reading is picked in parts, and nobody can tell."""
 
-from collections.abc import Iterator
+import gc
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId
 from workers import parts as parting
+from workers import pipeline
 from workers.archives import Archive, ArchiveConfig, TooMuch, open_archive
 from workers.archives import objects as gathering
 from workers.archives import zarr as stored
@@ -24,6 +27,7 @@ from workers.pipeline import StationDayPicked, pick_shard
 from workers.span import Candidate
 from workers.synthetic import network_days, sds_path, station_day, write_sds
 from workers.tensors import Eager, TensorEngine
+from workers.waveform import Samples
 from workers.weights import resolve
 
 TRACE = TraceId("XX", "PART", "", "HH")
@@ -202,3 +206,31 @@ def test_station_days_that_share_batches_give_the_same_rows(tmp_path: Path) -> N
         rows.append([d.picked["c"].picks.to_pylist() for d in days])
     assert min(len(rows[0][0]), len(rows[0][2])) > 10
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_samples_are_let_go_before_the_next_are_picked(
+    tmp_path: Path, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one station-day is picked and the next is read, the one before takes no memory."""
+    rng = np.random.default_rng(4)
+    stations = ("ONE", "THREE", "TWO")
+    traces = tuple(TraceId("XX", station, "", "HH") for station in stations)
+    for trace in traces:
+        write_sds(tmp_path, [station_day(trace, DAY.start_ns + 10**9, 120.0, 60.0, rng)])
+    before: list[weakref.ref[Samples]] = []
+    alive: list[int] = []
+    pick = pipeline.pick_gathered
+
+    def watched(
+        gathered: Sequence[Gathered], candidates: Sequence[Candidate]
+    ) -> list[dict[str, Picked]]:
+        gc.collect()
+        alive.append(sum(ref() is not None for ref in before))
+        before.extend(weakref.ref(each.spans[candidate.ground].waveform.data) for each in gathered)
+        return pick(gathered, candidates)
+
+    monkeypatch.setattr(pipeline, "pick_gathered", watched)
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    days = list(pick_shard(archive, Shard(traces, DAY.day, NEXT), [candidate]))
+    assert [d.picked["c"].outcome for d in days] == ["picked"] * 3
+    assert alive == [0, 0, 0]
