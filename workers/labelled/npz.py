@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,18 @@ class Npz:
     def __init__(self, path: str, strata: Sequence[str] = ()) -> None:
         file = Path(path).expanduser()
         try:
-            with file.open("rb") as opened:
-                self.fingerprint = hashlib.file_digest(opened, "sha256").hexdigest()
-            with np.load(file, allow_pickle=False) as arrays:
+            with file.open("rb") as body:
+                self.fingerprint = hashlib.file_digest(body, "sha256").hexdigest()
+            opened = np.load(file, allow_pickle=False)
+            if not isinstance(opened, np.lib.npyio.NpzFile):
+                raise ValueError("one array alone, an npy")
+            with opened as arrays:
                 held: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             why = " ".join(str(error).split())
-            raise BenchmarkError(f"benchmark {path}: not an npz that can be read: {why}") from error
+            raise BenchmarkError(
+                f"benchmark {path}: not an npz that can be read: {why}; write it with np.savez"
+            ) from error
         for name in _NEEDED:
             if name not in held:
                 raise BenchmarkError(f"benchmark {path}: no array {name!r}; it needs {_NEEDED}")
