@@ -394,8 +394,8 @@ def test_windows_of_the_tasks_hold_one_arrival_and_noise_is_what_is_said_to_be(c
 @pytest.mark.parametrize("wrong", ["empty", "cut", "flipped", "npy"])
 def test_a_file_that_is_no_npz_is_refused_by_name(wrong, tmp_path):
     path = tmp_path / "traces.npz"
-    whole = dict(data=np.random.default_rng(0).normal(size=(4, 3001, 3)), itp=[1] * 4, its=[2] * 4)
-    np.savez_compressed(path, name=["a", "b", "c", "d"], **whole)
+    data = np.random.default_rng(0).normal(size=(4, 3001, 3))
+    np.savez_compressed(path, data=data, itp=[1] * 4, its=[2] * 4, name=list("abcd"))
     body = bytearray(path.read_bytes())
     body[5000:5200] = b"x" * 200
     path.write_bytes({"empty": b"", "cut": body[:3000], "flipped": body, "npy": b""}[wrong])
