@@ -21,8 +21,8 @@ from tests.chaos.verdict import Verdict, judge
 INVOCATIONS = 80
 """So often a user starts the run at most."""
 
-PATIENCE_S = 1200.0
-"""A run that goes on for so long after the last attack hangs."""
+PATIENCE_S = 900.0
+"""Where no run begins and nothing is committed for so long, something hangs."""
 
 UNDISTURBED = "s3://undisturbed/catalog"
 
@@ -97,7 +97,7 @@ def run_seed(
             user = User(campaign, nodes.address, ours, door.admit)
             monkey = Monkey(seed, actions, nodes, door, user, folder / "monkey.log")
             try:
-                _attack(user, monkey, say)
+                _attack(user, monkey, lambda: _commits(where.endpoint, bucket), say)
             finally:
                 monkey.rest()
                 for driver in user.drivers:
@@ -120,10 +120,12 @@ def run_seed(
     )
 
 
-def _attack(user: User, monkey: Monkey, say: Callable[[str], None]) -> None:
-    """Until a run has ended complete and none goes on, or patience ends."""
-    quiet_since = time.monotonic()
-    next_deed = quiet_since + monkey.pause_s()
+def _attack(
+    user: User, monkey: Monkey, commits: Callable[[], int], say: Callable[[str], None]
+) -> None:
+    """Until a run has ended complete and none goes on, or nothing moves any more."""
+    next_deed = time.monotonic() + monkey.pause_s()
+    seen, moved, next_look = (0, 0), time.monotonic(), 0.0
     while True:
         user.look()
         monkey.follow_up()
@@ -132,13 +134,23 @@ def _attack(user: User, monkey: Monkey, say: Callable[[str], None]) -> None:
                 return
             user.start()
         now = time.monotonic()
-        if monkey.left > 0:
-            quiet_since = now
-            if now >= next_deed:
-                monkey.act()
-                next_deed = time.monotonic() + monkey.pause_s()
-        elif now - quiet_since > PATIENCE_S:
-            user.why.append(f"hung: no end in {PATIENCE_S:.0f} s after the last attack")
+        if monkey.left > 0 and now >= next_deed:
+            monkey.act()
+            next_deed = time.monotonic() + monkey.pause_s()
+        if now >= next_look:
+            stand, next_look = (user.invocations, commits()), now + 10.0
+            if stand != seen:
+                seen, moved = stand, now
+        if now - moved > PATIENCE_S:
+            user.why.append(f"hung: no run and no commit in {PATIENCE_S:.0f} s")
             return
         say(f"{user.invocations} invocations, {monkey.left} attacks to come")
         time.sleep(0.2)
+
+
+def _commits(endpoint: str, bucket: str) -> int:
+    """How many there are. A machine that is merely busy goes on making them."""
+    pages = client(endpoint).get_paginator("list_objects_v2")
+    return sum(
+        page["KeyCount"] for page in pages.paginate(Bucket=bucket, Prefix="catalog/commits/")
+    )
