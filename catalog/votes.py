@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from catalog.battles import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, REVEAL, SKIP, UNDO, VOTE_SCHEMA
 from catalog.errors import Refusal
-from catalog.schema import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, REVEAL, SKIP, UNDO, VOTE_SCHEMA
 
 LIFETIME = timedelta(days=1)
 """A battle that was issued longer ago is stale: whoever it was shown to has gone."""

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from catalog.codes import upper
 from catalog.errors import Refusal
-from catalog.schema import TraceId, upper
+from catalog.schema import TraceId
 from workers.waveform import ALIASES
 
 Days = tuple[date, date]

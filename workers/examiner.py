@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.schema import EXAMINED_SCHEMA, TASK_WINDOW_SCHEMA, digest
+from catalog.examined import EXAMINED_SCHEMA, TASK_WINDOW_SCHEMA
+from catalog.schema import digest
 from catalog.store import S3Options, Store, open_store
 from workers.engines import Engine, open_engine, use_threads
 from workers.labelled import open_labelled

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalog.schema import EXAMINED_SCHEMA, PHASES, Outcome
+from catalog.examined import EXAMINED_SCHEMA
+from catalog.schema import PHASES, Outcome
 from workers.labelled.traces import Description, LabelledTrace, Unreadable, snr_db
 from workers.labelled_windows import (
     FloatArray,

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalog.schema import PHASES, TASK_WINDOW_SCHEMA, Outcome
+from catalog.examined import TASK_WINDOW_SCHEMA
+from catalog.schema import PHASES, Outcome
 from workers.labelled.traces import Description, LabelledTrace, Unreadable
 from workers.labelled_windows import (
     FloatArray,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.schema import EVENT_SCHEMA, SITE_SCHEMA
+from catalog.truth import EVENT_SCHEMA, SITE_SCHEMA
 from service.evaluate.arrivals import quakeml_events
 from service.evaluate.columns import (
     InputError,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from obspy import Trace, UTCDateTime
 from pymseed import DataEncoding, MS3Record
 
-from catalog.schema import DAY_NS, Flag, TraceId, extended_network, safe_code
+from catalog.codes import safe_code
+from catalog.schema import DAY_NS, Flag, TraceId
 from catalog.store import LocalStore
 from tests.workers.test_decode import ORIGIN, STEP, Z, miniseed, noise
 from tests.workers.test_pieces import in_pieces
@@ -785,12 +786,6 @@ def test_different_codes_stay_different_and_safe(one: str, other: str) -> None:
     )
     assert safe_code(safe_code(one)) == safe_code(one) or "_" in safe_code(one)
     assert safe_code(one) != "_"
-
-
-def test_temporary_networks_have_a_year() -> None:
-    assert extended_network("XA", 2010) == "XA2010"
-    assert extended_network("7D", 2012) == "7D2012"
-    assert [extended_network(code, 2010) for code in ("UW", "_", "")] == ["UW", "_", ""]
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,8 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
-from catalog.schema import (
-    COMPONENTS,
-    DAY_NS,
-    Outcome,
-    TraceId,
-    day_of,
-    day_start_ns,
-    days_between,
-    upper,
-)
+from catalog.codes import upper
+from catalog.schema import COMPONENTS, DAY_NS, Outcome, TraceId, day_of, day_start_ns, days_between
 from catalog.store import AccessDenied, Listed, Store
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.layout import Layout, Wanted

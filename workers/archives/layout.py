@@ -14,7 +14,8 @@ from functools import cached_property
 from string import Formatter
 from typing import Any, NamedTuple
 
-from catalog.schema import TraceId, spelled_code
+from catalog.codes import spelled_code
+from catalog.schema import TraceId
 
 BY_NAME = 4
 """So few stations are listed one by one: of a day of all that is the smaller part."""

@@ -15,7 +15,8 @@ from datetime import date
 from functools import partial
 from itertools import groupby, pairwise
 
-from catalog.schema import EPOCH, TraceId, spelled_code
+from catalog.codes import spelled_code
+from catalog.schema import EPOCH, TraceId
 from catalog.store import AccessDenied, Listed, MissingObject
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.daily import DayKeys, candidate_of, concurrently, of_days

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import TraceId, safe_code, upper
+from catalog.codes import safe_code, upper
+from catalog.schema import TraceId
 from workers.waveform import RATE_TOLERANCE
 
 NS = 1_000_000_000
