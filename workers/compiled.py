@@ -22,8 +22,9 @@ from torch import Tensor
 from catalog.schema import PHASES
 from workers import shelf
 from workers.phasenet import KERNEL, STRIDE, Layer, folded
+from workers.preparation import Preparation
 from workers.recipe import Recipe, mean, phase_rows
-from workers.weights import Preparation, Weights
+from workers.weights import Weights
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

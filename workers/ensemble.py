@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.schema import PHASES, digest
-from workers.weights import Weights, WeightsError
+from workers.preparation import WeightsError
+from workers.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from catalog.schema import PHASES
-from workers.weights import Preparation
+from workers.preparation import Preparation
 
 Curve = Tensor
 """Probabilities on an engine's device: float32 [n] of one phase, or [PHASES, n]."""

@@ -20,6 +20,7 @@ from workers.losses import beside
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
 from workers.picked import Counted, Picked
+from workers.preparation import Preparation
 from workers.quality import Quality, context, mended, screened
 from workers.recipe import Curve, Recipe
 from workers.resampling import FASTEST, SLOWEST, on_grid, reach_s, resamples
@@ -35,7 +36,7 @@ from workers.waveform import (
     stretches,
     words,
 )
-from workers.weights import Preparation, Weights
+from workers.weights import Weights
 from workers.windows import segments, window_starts
 
 IntArray = NDArray[np.int64]

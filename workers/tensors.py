@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from catalog.schema import COMPONENTS, PHASES
 from workers.captured import Forward, replayed
 from workers.phasenet import WINDOW, FoldedPhaseNet
+from workers.preparation import Preparation
 from workers.recipe import Recipe, mean, phase_rows
-from workers.weights import Preparation, Weights
+from workers.weights import Weights
 from workers.windows import Stack, cut, normalise
 
 

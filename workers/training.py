@@ -24,8 +24,8 @@ from torch import Tensor
 from catalog.schema import PHASES, TraceId
 from workers.peaks import REACH_S, find_peaks
 from workers.phasenet import WINDOW, PhaseNet
+from workers.preparation import Preparation
 from workers.synthetic import RATE, STEP_NS, Recording, station_day
-from workers.weights import Preparation
 from workers.windows import Stack, cut, normalise, window_starts
 
 BATCH = 32

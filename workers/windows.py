@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workers.phasenet import WINDOW
-from workers.weights import Preparation
+from workers.preparation import Preparation
 
 STEP = 1501
 EPS = 1e-10

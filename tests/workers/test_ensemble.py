@@ -13,8 +13,9 @@ from workers.archives import ArchiveConfig, open_archive
 from workers.engines import open_engine
 from workers.ensemble import Ensemble
 from workers.pipeline import pick_span
+from workers.preparation import WeightsError
 from workers.span import Candidate
-from workers.weights import WeightsError, load, resolve
+from workers.weights import load, resolve
 
 FILE = "continuous/chile_1h/CX_20140301/CX.PB01..HH.mseed"
 
