@@ -29,13 +29,6 @@ from workers.span import Candidate, Span, margin_ns
 from workers.waveform import Reading, Samples
 
 
-def pick_span(
-    archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
-) -> dict[str, Picked]:
-    """Picks of every candidate in [start_ns, end_ns), by name. Raises what the archive raises."""
-    return pick_gathered([gather(archive, trace, start_ns, end_ns, candidates)], candidates)[0]
-
-
 def gather(
     archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
 ) -> Gathered:

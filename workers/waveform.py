@@ -139,10 +139,6 @@ class Waveform:
                 count += has
         return np.rint(total / np.maximum(count, 1)).astype(np.int64)
 
-    def offset_ns(self, index: int) -> int:
-        """As `offsets_ns`, of one sample."""
-        return int(self.offsets_ns(np.array([index]))[0])
-
 
 def told(text: str, spans: Iterable[tuple[int, int]]) -> list[Told]:
     """One text of several spans, those less than a minute apart as one."""

@@ -19,6 +19,7 @@ from catalog import requests
 from catalog.schema import Flag, Outcome, Shard, TraceId, day_start_ns
 from catalog.store import Throttled, open_store
 from tests.faults import Answer, Delay, FaultyS3
+from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
 from workers.archives.objects import Candidate as Named
 from workers.archives.objects import Objects
@@ -27,7 +28,7 @@ from workers.ingest import ingest
 from workers.miniseed.body import Held
 from workers.miniseed.scanning import scan
 from workers.picked import Picked
-from workers.pipeline import pick_shard, pick_span
+from workers.pipeline import pick_shard
 from workers.span import Candidate, margin_ns
 from workers.synthetic import network_days, sds_path, write_sds
 from workers.waveform import NS

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from catalog.schema import DAY_NS, day_start_ns
-from tests.workers.test_decode import miniseed
+from tests.workers.records import miniseed
 from workers.miniseed.records import ChannelId
 
 DAY = date(2022, 2, 4)

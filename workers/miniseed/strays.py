@@ -22,7 +22,7 @@ DISORDER = 0.01
 EARLIEST, LATEST = 0, 7_258_118_400 * NS
 """1970 and 2200: no record outside was ever recorded digitally."""
 
-INT32, INT16 = 3, 1
+INT32 = 3
 _EXCHANGED = (INT32, *STEIM)
 """Encodings that one recorder may use in turn."""
 
