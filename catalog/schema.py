@@ -44,7 +44,7 @@ class TraceId:
 
     @classmethod
     def parse(cls, text: str) -> TraceId:
-        """`NET.STA.LOC.BAND`, the inverse of `str`."""
+        """`NET.STA.LOC.BAND`, the inverse of `str`. Raises ValueError."""
         codes = text.split(".")
         if len(codes) != 4:
             raise ValueError(f"trace {text!r}: write it as NET.STA.LOC.BAND")
@@ -72,10 +72,12 @@ class StationDay:
 
     @property
     def start_ns(self) -> int:
+        """Of its first nanosecond."""
         return day_start_ns(self.day)
 
     @property
     def end_ns(self) -> int:
+        """Of the next day's first nanosecond."""
         return day_start_ns(self.day) + DAY_NS
 
 
@@ -98,13 +100,16 @@ class Shard:
 
     @property
     def days(self) -> tuple[date, ...]:
+        """Every day, ascending."""
         return tuple(days_between(self.start, self.end))
 
     @property
     def station_days(self) -> tuple[StationDay, ...]:
+        """By trace, then by day."""
         return tuple(StationDay(trace, day) for trace in self.traces for day in self.days)
 
     def to_json(self) -> dict[str, object]:
+        """As in plans and commits; part of the shard's identity."""
         return {
             "traces": [str(trace) for trace in self.traces],
             "start": self.start.isoformat(),

@@ -48,6 +48,7 @@ class Contents:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of memory."""
         return self.records.nbytes + sum(rows.nbytes for _, rows in self.groups)
 
 

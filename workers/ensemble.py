@@ -56,6 +56,7 @@ class Ensemble:
 
     @property
     def blinding(self) -> tuple[int, int]:
+        """Samples at the start and end of a window, as all members recommend."""
         before, after = self.agreed("default_args.blinding", lambda w: w.blinding)
         return before, after
 

@@ -87,6 +87,7 @@ class PhaseNet(nn.Module):
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalised windows [b, 3, n] -> probabilities [b, phases, n]."""
         return torch.softmax(self.logits(x), dim=1)
 
 

@@ -42,6 +42,7 @@ class StoredCandidate:
     settings: Mapping[str, Any]
 
     def shard_id(self, shard: Shard) -> str:
+        """See `catalog.schema.shard_id`."""
         return shard_id(shard, self.weights_sha256, self.settings)
 
 

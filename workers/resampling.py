@@ -74,6 +74,7 @@ Screen = Callable[[Waveform], Waveform]
 
 
 def unscreened(waveform: Waveform) -> Waveform:
+    """A screen that masks nothing."""
     return waveform
 
 
@@ -162,6 +163,7 @@ class Places:
 
     @property
     def at(self) -> IntArray:
+        """Places [count], in 1/`per` data sample after the data sample `origin`."""
         return self.phase + np.arange(self.count, dtype=np.int64) * self.advance
 
     def complete(self, has: BoolArray) -> BoolArray:

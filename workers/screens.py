@@ -53,6 +53,7 @@ class Row:
     start: int
 
     def there(self, columns: IntArray) -> BoolArray:
+        """Whether there are samples at columns, bool like `columns`."""
         return np.ones(columns.shape, bool) if self.has is None else self.has[columns]
 
 
@@ -66,6 +67,7 @@ class Ranges:
 
     @classmethod
     def of(cls, row: Row) -> Ranges:
+        """Of every block of the absolute grid that lies wholly in the row."""
         first = -row.start % BLOCK
         count = max(len(row.samples) - first, 0) // BLOCK
         low, high = np.empty(count), np.empty(count)

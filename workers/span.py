@@ -74,6 +74,7 @@ class Candidate:
 
     @property
     def rate(self) -> int:
+        """Hz that its network wants."""
         return self.preparation.sampling_rate
 
     @property
@@ -83,6 +84,7 @@ class Candidate:
 
 
 def reach(rate: int) -> int:
+    """Samples of the curve, either side of a peak, that its row may depend on (peaks.py)."""
     return REACH_S * rate
 
 
@@ -126,6 +128,7 @@ class Span:
         rate: int,
         quality: Quality = "strict",
     ) -> Span:
+        """[start_ns, end_ns) and its halo on the grid of `rate` Hz, masked as `quality` says."""
         first, last = (-(-ns * rate // NS) for ns in (start_ns, end_ns))
         margin = halo(rate)
         begin, end = first - margin, last + margin

@@ -27,7 +27,9 @@ from workers.windows import Stack, cut, normalise
 class Arithmetic(Protocol):
     """Which operations, in which precision and order."""
 
-    def network(self, weights: Weights) -> nn.Module: ...
+    def network(self, weights: Weights) -> nn.Module:
+        """What `probabilities` runs, on the CPU."""
+        ...
 
     def probabilities(self, network: nn.Module, batch: Tensor) -> Tensor:
         """Normalised windows [b, 3, 3001] -> float32 [b, phases, 3001]."""

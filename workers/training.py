@@ -168,6 +168,7 @@ def curves(model: PhaseNet, data: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def arrivals_of(table: pa.Table) -> Picks:
+    """(phase, ns) of each row of ARRIVAL_SCHEMA."""
     return list(
         zip(table["phase"].to_pylist(), table["time"].cast(pa.int64()).to_pylist(), strict=True)
     )
@@ -229,6 +230,7 @@ def save(model: PhaseNet, folder: Path, name: str, docstring: str, seed: int) ->
 
 
 def main() -> None:
+    """Train, and write the two checkpoints of `builtin:`."""
     parser = argparse.ArgumentParser(prog="python -m workers.training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of {BATCH} windows each")

@@ -89,6 +89,7 @@ class DayKeys(Generic[Owner]):
         self._listed: dict[str, dict[date, list[Listed]]] = {}
 
     def of(self, owner: Owner, prefix: str) -> Mapping[date, Sequence[Listed]]:
+        """The objects of an owner below a prefix, by day. Raises what listing raises."""
         if self._owner != owner:
             self._owner = owner
             self._listed = {}
@@ -102,6 +103,7 @@ class DayKeys(Generic[Owner]):
         return self._listed[prefix]
 
     def forget(self) -> None:
+        """List anew from now on."""
         self._owner = None
 
 

@@ -29,6 +29,8 @@ Index = dict[str, dict[str, Any]]
 
 
 class FilesArchive:
+    """Objects of any name below a root; what each holds is known by looking into all of them."""
+
     def __init__(self, config: ArchiveConfig) -> None:
         self.store = config.store()
         self._pattern = glob_pattern(config.pattern)

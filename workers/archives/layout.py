@@ -31,6 +31,7 @@ class Home:
 
     @property
     def bucket(self) -> str:
+        """Its S3 bucket."""
         return self.root.removeprefix("s3://").partition("/")[0]
 
 
@@ -72,6 +73,7 @@ class Layout:
     home: Home | None = None
 
     def key(self, named: Named) -> str:
+        """The key of an object, the inverse of `parse`."""
         return self.template.format(
             year=f"{named.day.year:04d}",
             doy=f"{named.day:%j}",

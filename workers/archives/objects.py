@@ -69,9 +69,11 @@ class Candidate:
     trace: TraceId | None = None
 
     def may_hold(self, start_ns: int, end_ns: int) -> bool:
+        """Whether it is worth a request for [start_ns, end_ns)."""
         return self.start_ns - SPILL_NS < end_ns and self.end_ns + SPILL_NS > start_ns
 
     def lost(self, outcome: Outcome, why: str) -> Lost:
+        """What a reading lacks by it, over the span it is named for."""
         return Lost(outcome, self.start_ns, self.end_ns, why)
 
 

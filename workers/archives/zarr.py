@@ -85,6 +85,8 @@ def _on_zarrs_loop(filesystem: Any) -> Any:
 
 
 class ZarrArchive:
+    """Station-days as `tidepick ingest` writes them (workers/ingest.py)."""
+
     def __init__(self, config: ArchiveConfig) -> None:
         self.store = config.store()
 

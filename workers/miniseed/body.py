@@ -19,7 +19,9 @@ class Body(Protocol):
     """`size` bytes; what `read` gives never mixes two versions of the object."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes of the object."""
+        ...
 
     def read(self, start: int, stop: int) -> memoryview:
         """Bytes [start, stop) as far as the object reaches."""
