@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from catalog.schema import TraceId
 from workers.archives import Archive
+from workers.candidate import Candidate
 from workers.picked import Picked
 from workers.pipeline import gather, pick_gathered
-from workers.span import Candidate
 
 
 def pick_span(

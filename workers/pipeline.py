@@ -18,6 +18,7 @@ import numpy as np
 from catalog.schema import Outcome, Shard, StationDay, TraceId
 from catalog.store import AccessDenied
 from workers.archives import Archive
+from workers.candidate import Candidate
 from workers.decode import BadFormat
 from workers.filtering import filtered
 from workers.losses import settled
@@ -25,7 +26,7 @@ from workers.parts import Gathered, Part, ahead, in_parts
 from workers.picked import Picked, joined
 from workers.quality import Quality
 from workers.recipe import Curve
-from workers.span import Candidate, Span, margin_ns
+from workers.span import Span, margin_ns
 from workers.waveform import Reading, Samples
 
 

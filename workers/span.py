@@ -6,8 +6,8 @@ around them and never on where the span was cut: that is what the halo is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -15,14 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalog.schema import PHASES, Flag, Outcome, TraceId
-from workers.engines import Engine
+from workers.candidate import Candidate
 from workers.losses import beside
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
 from workers.picked import Counted, Picked
-from workers.preparation import Preparation
 from workers.quality import Quality, context, mended, screened
-from workers.recipe import Curve, Recipe
+from workers.recipe import Curve
 from workers.resampling import FASTEST, SLOWEST, on_grid, reach_s, resamples
 from workers.rows import SPAN_SCHEMA, Found, Ground, rows, varies
 from workers.waveform import (
@@ -36,51 +35,12 @@ from workers.waveform import (
     stretches,
     words,
 )
-from workers.weights import Weights
 from workers.windows import segments, window_starts
 
 IntArray = NDArray[np.int64]
 
 DEAD = "every component is constant"
 NO_NUMBERS = "no sample is a finite number"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A named weight set under test, ready to run: weights, or the ensemble of several."""
-
-    name: str
-    preparation: Preparation
-    engine: Engine = field(repr=False)
-    recipe: Recipe = field(repr=False)
-    floors: Mapping[str, float]  # phase -> the lowest probability that is stored
-    quality: Quality = "strict"
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        weights: Sequence[Weights],
-        engine: Engine,
-        floors: Mapping[str, float],
-        stacking: str = "avg",
-        blinding: tuple[int, int] = (0, 0),
-        quality: Quality = "strict",
-    ) -> Candidate:
-        """A candidate whose networks the engine has loaded."""
-        networks = tuple(engine.load(each) for each in weights)
-        recipe = Recipe(networks, stacking, blinding)
-        return cls(name, weights[0].preparation, engine, recipe, floors, quality)
-
-    @property
-    def rate(self) -> int:
-        """Hz that its network wants."""
-        return self.preparation.sampling_rate
-
-    @property
-    def ground(self) -> tuple[int, Quality]:
-        """What it runs over: candidates alike in it share a span's samples."""
-        return self.rate, self.quality
 
 
 def reach(rate: int) -> int:

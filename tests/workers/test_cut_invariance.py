@@ -14,9 +14,9 @@ from catalog.schema import DAY_NS, StationDay, TraceId, day_start_ns
 from catalog.store import open_store
 from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
-from workers.span import Candidate
 from workers.synthetic import Recording, network_days, sds_path, station_day, write_sds
 from workers.weights import resolve
 

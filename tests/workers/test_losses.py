@@ -23,13 +23,14 @@ from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
 from workers.archives.objects import Candidate as Named
 from workers.archives.objects import Objects
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
 from workers.miniseed.body import Held
 from workers.miniseed.scanning import scan
 from workers.picked import Picked
 from workers.pipeline import pick_shard
-from workers.span import Candidate, margin_ns
+from workers.span import margin_ns
 from workers.synthetic import network_days, sds_path, write_sds
 from workers.waveform import NS
 from workers.weights import resolve
