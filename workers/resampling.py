@@ -35,7 +35,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from catalog.schema import Flag
-from workers.archives.objects import offsets_within
+from workers.fragments import offsets_within
 from workers.orientation import completed, oriented
 from workers.screens import BESIDE
 from workers.waveform import ALIASES, Fragment, Samples, Waveform, marked, same_rate

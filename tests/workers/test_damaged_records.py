@@ -31,7 +31,7 @@ from tests.workers.records import (
     table,
     waveform_of,
 )
-from workers.archives.objects import Candidate, Objects
+from workers.archives.objects import NamedObject, Objects
 from workers.decode import ALWAYS, decode, extents, look_into
 from workers.miniseed import scanning
 from workers.miniseed.body import Held
@@ -250,7 +250,7 @@ def test_the_days_beside_a_damaged_one_are_untouched(tmp_path: Path) -> None:
     day = 86_400 * 2
     samples = signal(3 * day, 2)
     low = START * 2 // 10**9
-    candidates = []
+    named = []
     for k in range(3):
         begin = START + k * DAY_NS
         parts = records_of(miniseed(samples[k * day : (k + 1) * day], begin, rate=2.0))
@@ -265,10 +265,8 @@ def test_the_days_beside_a_damaged_one_are_untouched(tmp_path: Path) -> None:
                 parts[row][at] = value
             del parts[-40:], parts[-1][300:]
         (tmp_path / str(k)).write_bytes(b"".join(parts))
-        candidates.append(Candidate(str(k), begin, begin + DAY_NS))
-    reading = Objects(LocalStore(str(tmp_path))).gather(
-        TRACE, candidates, START, START + 3 * DAY_NS
-    )
+        named.append(NamedObject(str(k), begin, begin + DAY_NS))
+    reading = Objects(LocalStore(str(tmp_path))).gather(TRACE, named, START, START + 3 * DAY_NS)
     waveform = assemble(reading.fragments, 2, low, low + 3 * day)
     has = waveform.mask[0]
     np.testing.assert_array_equal(waveform.data[0, has], samples[has])
@@ -288,13 +286,13 @@ def test_skipped_records_are_counted_where_they_stood(tmp_path: Path) -> None:
     parts[9][22:24] = b"\0\1"  # another day
     (tmp_path / "a").write_bytes(b"".join(parts))
     objects = Objects(LocalStore(str(tmp_path)))
-    candidates = [Candidate("a", START, START + 9000 * STEP)]
-    reading = objects.gather(TRACE, candidates, *ALWAYS)
+    named = [NamedObject("a", START, START + 9000 * STEP)]
+    reading = objects.gather(TRACE, named, *ALWAYS)
     assert len(reading.repairs) == 3
     assert [(bit, low) for bit, low, _ in reading.flags] == [
         (Flag.SALVAGED, int(starts[k])) for k in (3, 6, 9)
     ]
     for k in range(12):
-        one = objects.gather(TRACE, candidates, int(starts[k]), int(starts[k + 1]))
+        one = objects.gather(TRACE, named, int(starts[k]), int(starts[k + 1]))
         inside = [ns for ns in one.repairs if starts[k] <= ns < starts[k + 1]]
         assert len(inside) == (k in (3, 6, 9))

@@ -21,8 +21,7 @@ from catalog.store import Throttled, open_store
 from tests.faults import Answer, Delay, FaultyS3
 from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
-from workers.archives.objects import Candidate as Named
-from workers.archives.objects import Objects
+from workers.archives.objects import NamedObject, Objects
 from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
@@ -374,7 +373,7 @@ def test_no_more_objects_wait_in_memory_than_is_said(
 
     monkeypatch.setattr(objects.store, "fetch_part", fetch_part)
     for taken, (named, body) in enumerate(
-        objects._coming([Named(f"{k:02d}", 0, 1) for k in range(30)])
+        objects._coming([NamedObject(f"{k:02d}", 0, 1) for k in range(30)])
     ):
         assert body is not None and body.result().size == 100
         assert named.key == f"{taken:02d}" and len(begun) <= taken + 6

@@ -24,7 +24,7 @@ from tests.workers.records import (
     table,
     waveform_of,
 )
-from workers.archives.objects import Candidate, Objects
+from workers.archives.objects import NamedObject, Objects
 from workers.decode import ALWAYS, decode
 from workers.waveform import assemble
 
@@ -67,8 +67,8 @@ def test_a_conflict_does_not_depend_on_the_order_of_objects(tmp_path: Path) -> N
         (tmp_path / str(k)).write_bytes(miniseed(signal(count, k), START + begin * STEP))
     found = []
     for order in ("012", "210", "120"):
-        candidates = [Candidate(key, START, START + 5000 * STEP) for key in order]
-        reading = Objects(LocalStore(str(tmp_path))).gather(TRACE, candidates, *ALWAYS)
+        named = [NamedObject(key, START, START + 5000 * STEP) for key in order]
+        reading = Objects(LocalStore(str(tmp_path))).gather(TRACE, named, *ALWAYS)
         found.append(assemble(reading.fragments, 100, ORIGIN, ORIGIN + 5000))
     for other in found[1:]:
         np.testing.assert_array_equal(found[0].data, other.data)
@@ -86,15 +86,15 @@ def test_identical_overlaps_are_one_and_what_was_sent_again_is_counted(tmp_path:
     (tmp_path / "b").write_bytes(b"".join(parts[2:4]))  # and once more, beside it
     starts = table(b"".join(parts)).start
     objects = Objects(LocalStore(str(tmp_path)))
-    candidates = [Candidate(key, START, START + 6000 * STEP) for key in ("a", "b")]
-    reading = objects.gather(TRACE, candidates, *ALWAYS)
+    named = [NamedObject(key, START, START + 6000 * STEP) for key in ("a", "b")]
+    reading = objects.gather(TRACE, named, *ALWAYS)
     waveform = assemble(reading.fragments, 100, ORIGIN, ORIGIN + 6000)
     np.testing.assert_array_equal(waveform.data[0], samples)
     assert waveform.conflict is None and not reading.flags
     assert len(reading.repairs) == 3
     twins = [int(starts[k]) for k in (3, 4, 5)]
     assert sorted(reading.repairs) == twins
-    inner = objects.gather(TRACE, candidates, int(starts[4]), int(starts[5]))
+    inner = objects.gather(TRACE, named, int(starts[4]), int(starts[5]))
     assert twins[1] in inner.repairs
 
 
@@ -102,17 +102,17 @@ def test_days_in_one_file_are_cut_at_its_own_with_an_hour_to_spill(tmp_path: Pat
     samples = noise(2 * 86_400 * 2, 1)
     (tmp_path / "a").write_bytes(miniseed(samples, START, rate=2.0, reclen=4096))
     (tmp_path / "b").write_bytes(miniseed(samples[2 * 86_400 :], START + DAY_NS, rate=2.0))
-    candidates = [
-        Candidate(key, START + k * DAY_NS, START + (k + 1) * DAY_NS)
+    named = [
+        NamedObject(key, START + k * DAY_NS, START + (k + 1) * DAY_NS)
         for k, key in enumerate(("a", "b"))
     ]
     objects = Objects(LocalStore(str(tmp_path)))
-    reading = objects.gather(TRACE, candidates, START, START + 2 * DAY_NS)
+    reading = objects.gather(TRACE, named, START, START + 2 * DAY_NS)
     low = START * 2 // 10**9
     waveform = assemble(reading.fragments, 2, low, low + len(samples))
     np.testing.assert_array_equal(waveform.data[0], samples)
     assert waveform.conflict is None
     assert "more than an hour outside of its day" in reading.detail[0][0]
-    alone = objects.gather(TRACE, candidates[:1], START, START + 2 * DAY_NS)
+    alone = objects.gather(TRACE, named[:1], START, START + 2 * DAY_NS)
     waveform = assemble(alone.fragments, 2, low, low + len(samples))
     assert waveform.mask[0].sum() == 2 * (86_400 + 3600)

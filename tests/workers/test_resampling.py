@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from obspy import Stream, Trace, UTCDateTime
 
 from catalog.schema import Flag, day_start_ns
-from workers.archives.objects import clip
+from workers.fragments import clip
 from workers.resampling import design_of, on_grid, reach_s, resample, resamples
 from workers.waveform import NS, Fragment, Waveform, grid_index, grid_time
 
