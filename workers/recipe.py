@@ -30,7 +30,7 @@ def phase_rows(preparation: Preparation) -> list[int]:
 
 
 def mean(curves: Sequence[Tensor]) -> Tensor:
-    """The mean of an ensemble's curves, float32, summed in order (in place of the first)."""
+    """The mean of curves [PHASES, n], float32, summed in order (in place of the first)."""
     total = curves[0]
     for curve in curves[1:]:
         total += curve

@@ -176,13 +176,16 @@ class Places:
         return np.asarray(lost[after] == lost[at // self.per])
 
     def first_from(self, index: IntArray) -> IntArray:
-        """The first grid sample at or after each data sample, both from the block's first."""
+        """The first grid sample at or after each data sample [k], both from the block's first."""
         return np.asarray(-((self.phase - index * self.per) // self.advance))
 
 
 @dataclass(frozen=True, slots=True)
 class Design(ABC):
-    """A filter from one rate to a grid. ratio: data samples a grid sample. half: data samples."""
+    """A filter from one rate to a grid. ratio: data samples a grid sample. half: data samples.
+
+    taps: float64, in the shape that each kind of filter gives.
+    """
 
     ratio: Fraction
     half: int

@@ -160,7 +160,7 @@ class Span:
         return Picked(outcome, why, tuple(self.told), repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
-        """Columns at which windows begin, ascending; empty if none reaches the span."""
+        """Columns [w] at which windows begin, ascending; none where none reaches the span."""
         waveform = self.waveform
         starts = [
             window_starts(waveform.start + a, waveform.start + b) - waveform.start

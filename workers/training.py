@@ -116,7 +116,10 @@ def soft_labels(recording: Recording) -> NDArray[np.float32]:
 def blemish(
     window: NDArray[np.float32], labels: NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What archives do to a window, now and then: zero-fill a stretch, lose a component."""
+    """What archives do to a window, now and then: zero-fill a stretch, lose a component.
+
+    window, labels: float32 [3, WINDOW], rows Z N E and P S noise.
+    """
     if rng.random() < 0.15:
         low, high = np.sort(rng.integers(-WINDOW // 2, WINDOW * 3 // 2, 2)).clip(0, WINDOW)
         window += rng.normal(0, 2) * window.std()
