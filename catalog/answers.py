@@ -139,6 +139,7 @@ def _response(error: Exception) -> dict[str, Any]:
 
 
 def status_of(error: Exception) -> int | None:
+    """HTTP status of a botocore error; None where no answer came."""
     status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
     return None if status is None else int(status)
 

@@ -59,6 +59,7 @@ class CandidateRecord:
 
     @property
     def identity(self) -> str:
+        """Hash of all that binds a name: weights, settings, semantics."""
         return digest([self.weights_sha256, dict(self.settings), self.semantics])
 
 
@@ -88,9 +89,11 @@ class Commit:
 
     @property
     def key(self) -> str:
+        """Where it is committed; who creates this key first has made the commit."""
         return commit_key(self.shard, self.generation)
 
     def to_json(self) -> bytes:
+        """One line, as it is stored."""
         return (json.dumps(asdict(self), separators=(",", ":"), default=dict) + "\n").encode()
 
 
@@ -100,11 +103,15 @@ def commit_key(shard: str, generation: int) -> str:
 
 
 def new_attempt() -> str:
+    """A name that no other attempt has."""
     return uuid.uuid4().hex
 
 
 def create_catalog(store: Store) -> None:
-    """Begin a catalogue, or check that the one there can be written by this version."""
+    """Begin a catalogue, or check that the one there can be written by this version.
+
+    Raises CatalogError where it cannot, or where a catalogue cannot be.
+    """
     _check_place(store)
     header = _to_json({"schema": SCHEMA_VERSION, "semantics": SEMANTICS_VERSION})
     if not store.create(HEADER, header):
@@ -153,6 +160,7 @@ def _check_place(store: Store) -> None:
 
 
 def read_candidates(store: Store) -> dict[str, CandidateRecord]:
+    """Every candidate of a catalogue, by name. Raises CatalogError for a record that is none."""
     keys = [entry.key for entry in store.list("candidates/")]
     records = [
         _candidate(body, store.url_of(key))
@@ -244,7 +252,7 @@ def commit(store: Store, record: Commit) -> bool:
 
 
 def write_plan(store: Store, run: str, plan: Mapping[str, Any]) -> None:
-    """The plan of a run, immutable; the same plan again is no error."""
+    """Keep the plan of a run, once. Raises CatalogError where it has another."""
     key = f"runs/{run}/plan.json"
     if not store.create(key, _to_json(plan)):
         raise CatalogError(f"{store.url_of(key)}: another plan under the same run id")

@@ -70,12 +70,16 @@ class CredentialSource:
         return answer
 
     def failed(self, how: str) -> CredentialsRefused:
+        """What to raise for a source that gave none; it is left alone for a while (Silence)."""
         why = f"no credentials from {self.name}: {how}; try what it runs by hand, or name another"
         self._silence.begin(why)
         return CredentialsRefused(errno.EACCES, why)
 
     def spare(self, credentials: Any) -> None:
-        """Have expiring credentials refreshed once in their life, however short that is."""
+        """Have expiring credentials refreshed once in their life, however short that is.
+
+        Refreshing raises CredentialsRefused where the source gives what has expired already.
+        """
         refresh = credentials._refresh_using
 
         async def refreshed() -> Any:

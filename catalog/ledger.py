@@ -58,6 +58,7 @@ class Month:
 
     @property
     def summarised(self) -> bool:
+        """Whether a summary holds exactly these commits."""
         return self.summary in self.summaries
 
 

@@ -199,7 +199,10 @@ class Catalog(Coverage):
         self.connection.execute(_MACROS)
 
     def picks_at(self, threshold: float) -> pa.Table:
-        """The picks of SeisBench at a threshold, sorted; refused below a floor of any candidate."""
+        """The picks of SeisBench at a threshold, sorted.
+
+        Raises Refusal for a threshold below the floor of any candidate.
+        """
         for record in read_candidates(self.store).values():
             floor = max(record.settings["floors"].values())
             if threshold < floor:

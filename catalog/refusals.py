@@ -36,6 +36,7 @@ class Refusals:
             raise AccessDenied(*refusal.args)
 
     def note(self, url: str, refusal: AccessDenied) -> None:
+        """Remember a refusal for REFUSAL_S, the latest MOST_REFUSALS of them."""
         with self._lock:
             self._until[url] = time.monotonic() + REFUSAL_S, AccessDenied(*refusal.args)
             while len(self._until) > MOST_REFUSALS:
@@ -65,4 +66,5 @@ class Silence:
             self._until, self._why = time.monotonic() + wait, why
 
     def end(self) -> None:
+        """A success."""
         self._failures, self._until = 0, 0.0

@@ -63,6 +63,7 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
 
     @classmethod
     def of(cls, options: S3Options) -> S3FileSystem:
+        """The file system for a store's options; one policy for retries, in `tried`."""
         return cls(
             anon=options.anonymous,
             endpoint_url=options.endpoint_url,

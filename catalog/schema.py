@@ -1,20 +1,22 @@
-"""What a pick is: traces, station-days, shards, outcomes, and every column of every table.
+"""What a pick is: traces, station-days, shards, outcomes, and the columns of what a run writes.
 
-This is the only place that names columns. Times are int64 nanoseconds since the Unix epoch, UTC;
-days are UTC days.
+Columns are named here, and in three files beside it: truth.py (what picks are judged by),
+examined.py (what judging is handed) and battles.py (votes). Times are int64 nanoseconds since the
+Unix epoch, UTC; days are UTC days.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 import pyarrow as pa
+
+from catalog.codes import BLANK, CODE, safe_code, upper
 
 SCHEMA_VERSION = 3
 """Layout of the catalogue; a catalogue of another layout is refused."""
@@ -24,14 +26,6 @@ SEMANTICS_VERSION = 3
 
 DAY_NS = 86_400_000_000_000
 EPOCH = date(1970, 1, 1)
-
-BLANK = "_"
-"""Stands for a blank network or station."""
-
-_CODE = re.compile(r"[A-Za-z0-9_-]{0,64}")
-"""A code names folders and files, so that nothing but these letters is one; FDSN's are shorter."""
-
-_TEMPORARY = re.compile(r"[1-9XYZ].")
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -45,12 +39,12 @@ class TraceId:
 
     def __post_init__(self) -> None:
         for code in (self.network, self.station, self.location, self.band):
-            if not _CODE.fullmatch(code):
+            if not CODE.fullmatch(code):
                 raise ValueError(f"trace code {code!r}: use letters, digits, '-' and '_' only")
 
     @classmethod
     def parse(cls, text: str) -> TraceId:
-        """`NET.STA.LOC.BAND`, the inverse of `str`."""
+        """`NET.STA.LOC.BAND`, the inverse of `str`. Raises ValueError."""
         codes = text.split(".")
         if len(codes) != 4:
             raise ValueError(f"trace {text!r}: write it as NET.STA.LOC.BAND")
@@ -69,38 +63,6 @@ class TraceId:
         return f"{self.network}.{self.station}.{self.location}.{self.band}"
 
 
-def safe_code(code: str) -> str:
-    """A code in letters, digits, `-` and `_` alone, different for different codes.
-
-    A code of such characters stays as it is. In any other each character but letters, digits and
-    `-` is written `_xHH_`, by its number in hexadecimal: `SÉN` is `S_xC9_N`. So are the `_` of a
-    code that might be taken for BLANK or for one that was written so.
-    """
-    if _CODE.fullmatch(code) and code != BLANK and "_x" not in code:
-        return code
-    return "".join(c if _CODE.fullmatch(c) and c != "_" else f"_x{ord(c):02X}_" for c in code)
-
-
-def spelled_code(code: str) -> str:
-    """What `safe_code` was given; nothing for BLANK."""
-    if code == BLANK:
-        return ""
-    return re.sub("_x([0-9A-F]{2,6})_", lambda found: chr(int(found[1], 16)), code)
-
-
-def upper(code: str) -> str:
-    """A channel code in upper case; letters beyond ASCII, whose case may change length, stay."""
-    return "".join(c.upper() if c.isascii() else c for c in code)
-
-
-def extended_network(code: str, year: int) -> str:
-    """A network code that no other network has: a temporary one is given its year, `XA2010`.
-
-    Codes that begin with X, Y, Z or a digit from 1 on are lent anew in other years (FDSN).
-    """
-    return f"{code}{year:04d}" if _TEMPORARY.fullmatch(code) else code
-
-
 @dataclass(frozen=True, order=True, slots=True)
 class StationDay:
     """One trace over one UTC day."""
@@ -110,10 +72,12 @@ class StationDay:
 
     @property
     def start_ns(self) -> int:
+        """Of its first nanosecond."""
         return day_start_ns(self.day)
 
     @property
     def end_ns(self) -> int:
+        """Of the next day's first nanosecond."""
         return day_start_ns(self.day) + DAY_NS
 
 
@@ -136,13 +100,16 @@ class Shard:
 
     @property
     def days(self) -> tuple[date, ...]:
+        """Every day, ascending."""
         return tuple(days_between(self.start, self.end))
 
     @property
     def station_days(self) -> tuple[StationDay, ...]:
+        """By trace, then by day."""
         return tuple(StationDay(trace, day) for trace in self.traces for day in self.days)
 
     def to_json(self) -> dict[str, object]:
+        """As in plans and commits; part of the shard's identity."""
         return {
             "traces": [str(trace) for trace in self.traces],
             "start": self.start.isoformat(),
@@ -259,10 +226,7 @@ RUN_SCHEMA = pa.schema(
         ("started", pa.timestamp("us", tz="UTC")),
         ("news", pa.timestamp("us", tz="UTC")),  # when something was heard of it last
         ("ended", pa.timestamp("us", tz="UTC")),
-        (
-            "state",
-            pa.string(),
-        ),  # running, died (no news), complete, incomplete...
+        ("state", pa.string()),  # running, died (no news), complete, incomplete...
         ("reason", pa.string()),  # why it stopped, or could not go on
         ("done", pa.int64()),  # station-days x candidates that this invocation committed
         ("picks", pa.int64()),
@@ -281,233 +245,9 @@ RUN_SCHEMA = pa.schema(
     ]
 )
 
-ARRIVAL_SCHEMA = pa.schema(
-    [
-        ("network", pa.string()),
-        ("station", pa.string()),
-        ("location", pa.string()),
-        ("phase", pa.string()),
-        ("time", pa.timestamp("ns", tz="UTC")),
-        ("event", pa.string()),
-    ]
-)
-"""Reference arrivals (analysts' or planted), the truth that picks are judged by."""
-
-NOISE_COLUMNS = ("network", "station", "location", "start", "end")
-"""What a table of noise needs: one row a window [start, end) of a station, timestamps in UTC."""
-
-NOISE_SCHEMA = pa.schema(
-    [
-        ("network", pa.string()),
-        ("station", pa.string()),
-        ("location", pa.string()),
-        ("band", pa.string()),
-        ("start", pa.timestamp("ns", tz="UTC")),
-        ("end", pa.timestamp("ns", tz="UTC")),
-        ("energy_ratio", pa.float64()),  # loudest second over the level around it
-    ]
-)
-"""Noise as workers/noise_windows.py finds it. Its metadata say by which rule, seed and events."""
-
-EVENT_SCHEMA = pa.schema(
-    [
-        ("event", pa.string()),
-        ("time", pa.timestamp("ns", tz="UTC")),  # of origin
-        ("latitude", pa.float64()),
-        ("longitude", pa.float64()),
-        ("depth_km", pa.float64()),  # 0 where the catalogue has none
-        ("magnitude", pa.float64()),  # null where the catalogue has none
-    ]
-)
-
-SITE_SCHEMA = pa.schema(
-    [
-        ("network", pa.string()),
-        ("station", pa.string()),
-        ("latitude", pa.float64()),
-        ("longitude", pa.float64()),
-        ("elevation_m", pa.float64()),  # 0 where the metadata have none
-    ]
-)
-"""Where stations are, one row each."""
-
-TRACE_SCHEMA = pa.schema(
-    [
-        ("weight", pa.string()),  # the candidate
-        ("trace_name", pa.string()),  # as its dataset calls it; with dataset and chunk, unique
-        ("dataset", pa.string()),
-        ("chunk", pa.string()),
-        ("event_id", pa.string()),
-        ("station", pa.string()),  # NET.STA
-        ("dist_bin", pa.string()),  # where null, eval/strata.py makes the bins from the numbers
-        ("depth_bin", pa.string()),
-        ("mag_bin", pa.string()),
-        ("distance_km", pa.float64()),
-        ("depth_km", pa.float64()),
-        ("magnitude", pa.float64()),
-        ("snr_db", pa.float64()),
-        ("p_in_window", pa.int64()),  # sample of the label in the window; -1 where there is none
-        ("s_in_window", pa.int64()),
-        ("p_prob", pa.float64()),  # highest probability within 5 s of the label
-        ("s_prob", pa.float64()),
-        ("p_residual_s", pa.float64()),  # that peak minus the label
-        ("s_residual_s", pa.float64()),
-        ("outcome", pa.string()),  # an Outcome: `picked`, or why there is no probability
-        ("detail", pa.string()),
-    ]
-)
-"""One candidate on one labelled trace: what running a model hands to judging it (eval/oracle.py).
-
-A table may have further columns to stratify by. Probabilities and residuals are float64: 0.7 as a
-float32 is below 0.7, and a threshold of 0.7 would miss it.
-"""
-
-SNIPPET_SCHEMA = pa.schema(
-    [
-        ("kind", pa.string()),  # miss, or extra
-        ("candidate", pa.string()),  # whose miss or extra it is
-        ("phase", pa.string()),
-        ("trace", pa.string()),  # NET.STA.LOC.BAND
-        ("start", pa.timestamp("ns", tz="UTC")),  # of the first sample
-        ("sampling_rate", pa.float64()),
-        ("waveform", pa.list_(pa.float32())),  # Z, N, E one after another; NaN without data
-        (
-            "curves",  # probabilities at the samples
-            pa.list_(
-                pa.struct(
-                    [
-                        ("candidate", pa.string()),
-                        ("phase", pa.string()),
-                        ("probability", pa.list_(pa.float32())),
-                    ]
-                )
-            ),
-        ),
-        (
-            "marks",  # picks; arrivals where the candidate is null
-            pa.list_(
-                pa.struct(
-                    [
-                        ("candidate", pa.string()),
-                        ("phase", pa.string()),
-                        ("time", pa.timestamp("ns", tz="UTC")),
-                    ]
-                )
-            ),
-        ),
-    ]
-)
-"""Windows that a reader of an evaluation should see: what was missed, what nothing explains."""
-
-
-SHIFT_SCHEMA = pa.schema(
-    [
-        ("candidate", pa.string()),
-        ("network", pa.string()),
-        ("station", pa.string()),
-        ("location", pa.string()),
-        ("phase", pa.string()),
-        ("time", pa.timestamp("ns", tz="UTC")),  # of the arrival
-        ("shift_s", pa.float64()),  # of the windows
-        ("residual_s", pa.float64()),  # pick minus arrival; null where there is no pick
-        ("probability", pa.float64()),
-    ]
-)
-"""One arrival picked under one set of windows (workers/shift.py)."""
-
-EXAMINED_SCHEMA = pa.schema(
-    [
-        *(field for field in TRACE_SCHEMA if field.name not in ("weight", "dataset")),
-        ("n_components", pa.int64()),  # components that vary in the window; null where none was cut
-        ("strata", pa.map_(pa.string(), pa.string())),  # further columns of the benchmark
-    ]
-)
-"""TRACE_SCHEMA as it is committed: what candidate and benchmark are called is added on reading, so
-that neither name is part of what was computed."""
-
-TASK_WINDOW_SCHEMA = pa.schema(
-    [
-        ("trace_name", pa.string()),
-        ("chunk", pa.string()),
-        ("event_id", pa.string()),
-        ("station", pa.string()),
-        ("split", pa.string()),  # the benchmark's own: train, dev, test; null where it has none
-        ("task", pa.string()),  # detection, phase_id, onset
-        ("phase", pa.string()),  # of the one pick; null for detection
-        ("positive", pa.bool_()),  # an event (detection), or P (phase_id)
-        ("score", pa.float64()),
-        ("residual_s", pa.float64()),  # of an onset
-        ("outcome", pa.string()),  # as in TRACE_SCHEMA
-        ("detail", pa.string()),
-    ]
-)
-"""One window of one candidate for the tasks of Muenchmeyer et al. (eval/muenchmeyer.py)."""
-
-
-ANSWERS = ("left", "right", "tie", "both_bad")
-"""What a judge can answer about the two sides of a battle."""
-
-SKIP, UNDO, REVEAL = "skip", "undo", "reveal"
-"""Rows of VOTE_SCHEMA that are no answer: nothing to say; an earlier vote is taken back; the voter
-was told who stood on the sides, after which the vote cannot be taken back."""
-
-BATTLE_SCHEMA = pa.schema(
-    [
-        ("battle", pa.string()),  # a random UUID: it says nothing of the candidates
-        ("issued", pa.timestamp("us", tz="UTC")),
-        ("annotator", pa.string()),  # who alone may vote on it
-        ("window", pa.string()),  # hash of its trace and span
-        ("stratum", pa.string()),  # "regional (150-1500km) | 10-20 dB | UW", see eval/arena
-        ("left", pa.string()),  # the candidates, as the sides were drawn
-        ("right", pa.string()),
-        ("left_sha256", pa.string()),  # of their weights
-        ("right_sha256", pa.string()),
-        ("left_thresholds", pa.string()),  # phase -> probability, json
-        ("right_thresholds", pa.string()),
-        ("probability", pa.float64()),  # with which this window, pair and turn was drawn
-        ("repeat_of", pa.string()),  # the battle it repeats to measure agreement, or null
-        ("version", pa.string()),  # of the code
-    ]
-)
-"""One pair of candidates on one window, shown to one annotator; written before it is shown."""
-
-VOTE_SCHEMA = pa.schema(
-    [
-        ("vote", pa.string()),  # a UUID made where the vote was cast; sent twice, it counts once
-        ("battle", pa.string()),
-        ("annotator", pa.string()),
-        ("answer", pa.string()),  # one of ANSWERS, SKIP, UNDO or REVEAL
-        ("undoes", pa.string()),  # the vote that an UNDO takes back; else null
-        ("latency_ms", pa.int64()),  # from the window being shown to the answer
-        ("cast", pa.timestamp("us", tz="UTC")),
-    ]
-)
-"""The log of a voters' arena, append-only: nothing in it is ever changed (catalog/votes.py)."""
-
-JUDGED_SCHEMA = pa.schema(
-    [*VOTE_SCHEMA, *(f for f in BATTLE_SCHEMA if f.name not in VOTE_SCHEMA.names)]
-)
-"""Every vote that stands, with its battle: what people said."""
-
-RULED_SCHEMA = pa.schema(
-    [
-        ("rule", pa.string()),  # `auto:` and the rule's name and numbers; never a person
-        ("window", pa.string()),
-        ("stratum", pa.string()),
-        ("left", pa.string()),
-        ("right", pa.string()),
-        ("answer", pa.string()),  # one of ANSWERS
-        ("left_errors", pa.int64()),  # misses and extras
-        ("right_errors", pa.int64()),
-        ("left_residual_s", pa.float64()),  # mean |pick - arrival| of what it matched, or null
-        ("right_residual_s", pa.float64()),
-        ("thresholds", pa.string()),  # how they were solved, in words
-    ]
-)
-"""A battle decided by rule against reference arrivals (eval/arena/battles.py)."""
-
 
 def day_start_ns(day: date) -> int:
+    """The first nanosecond of a UTC day."""
     return (day - EPOCH).days * DAY_NS
 
 
@@ -550,4 +290,5 @@ def shard_id(shard: Shard, weights_sha256: str, settings: Mapping[str, object]) 
 
 
 def utc_now() -> str:
+    """This moment in ISO 8601, UTC, to a microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")

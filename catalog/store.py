@@ -33,7 +33,7 @@ _SECRET = re.compile(
 
 
 def open_store(url: str, options: S3Options | None = None) -> Store:
-    """A store for a path, `file://` or `s3://bucket/prefix` URL."""
+    """A store for a path, `file://` or `s3://bucket/prefix` URL. Raises Refusal for any other."""
     refuse_credentials(url)
     if url.startswith("s3://"):
         return S3Store(url, options or S3Options())

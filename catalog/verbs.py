@@ -71,7 +71,9 @@ class Store(Protocol):
 
     url: str
 
-    def url_of(self, key: str) -> str: ...
+    def url_of(self, key: str) -> str:
+        """Where a key is, for people and errors. Raises Refusal for one that leads out."""
+        ...
 
     def fetch(self, key: str) -> tuple[bytes, str]:
         """Body and ETag, complete. Raises MissingObject, AccessDenied, StoreUnavailable."""

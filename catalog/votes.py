@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from catalog.battles import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, REVEAL, SKIP, UNDO, VOTE_SCHEMA
 from catalog.errors import Refusal
-from catalog.schema import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, REVEAL, SKIP, UNDO, VOTE_SCHEMA
 
 LIFETIME = timedelta(days=1)
 """A battle that was issued longer ago is stale: whoever it was shown to has gone."""
@@ -151,7 +151,10 @@ class Votes:
             pa.csv.write_csv(table, folder / f"{name}.csv")
 
     def restore(self, battles: pa.Table, votes: pa.Table) -> None:
-        """Fill an empty file from an export (`read_export`). All of it is written, or nothing."""
+        """Fill an empty file from an export (`read_export`). All of it is written, or nothing.
+
+        Raises VoteError where the file has battles already.
+        """
         with self._transaction() as connection:
             if connection.execute("SELECT 1 FROM battles").fetchone():
                 raise VoteError(f"votes {self.path}: holds battles; restore into a new file")
@@ -245,7 +248,7 @@ class Votes:
 
 
 def read_export(folder: Path, ending: str) -> tuple[pa.Table, pa.Table]:
-    """(battles, votes) of an export. ending: `parquet` or `csv`."""
+    """(BATTLE_SCHEMA, VOTE_SCHEMA) of an export. ending: `parquet` or `csv`. Raises VoteError."""
     if ending not in ("parquet", "csv"):
         raise VoteError(f"export {folder}: ending {ending!r}; use parquet or csv")
     tables = []

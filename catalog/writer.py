@@ -43,7 +43,10 @@ def encode(picks: pa.Table) -> bytes:
 
 
 def write_attempt(store: Store, key: str, picks: pa.Table) -> dict[str, Any]:
-    """Write picks under a fresh key; returns what a commit says of the file."""
+    """Write picks (PICK_SCHEMA) under a fresh key; returns what a commit says of the file.
+
+    Raises FileExistsError for a key that has been used, and StoreError.
+    """
     body = encode(picks)
     if not store.create(key, body):
         raise FileExistsError(f"{store.url_of(key)}: an attempt's key is never used twice")

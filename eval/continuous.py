@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import ARRIVAL_SCHEMA, PHASES
+from catalog.schema import PHASES
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.matching import Indices, Times, match, tolerance_ns
 from eval.metrics import score_complete_truth
 

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import NOISE_COLUMNS, PHASES
+from catalog.schema import PHASES
+from catalog.truth import NOISE_COLUMNS
 from eval.continuous import PICK_COLUMNS, checked, true_times
 from eval.intervals import REPLICATES, Clusters, columns, rate
 from eval.metrics import Estimate, rate_per_hour

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import ARRIVAL_SCHEMA, PHASES
+from catalog.schema import PHASES
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.comparison import FOUND_SCHEMA
 from eval.continuous import PICK_COLUMNS, checked, nanoseconds, paired_rows, true_times
 from eval.intervals import REPLICATES, Clusters, Kind, ratios

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import PHASES, TRACE_SCHEMA, Outcome
+from catalog.examined import TRACE_SCHEMA
+from catalog.schema import PHASES, Outcome
 from eval.intervals import Clusters, Codes
 
 Truths = npt.NDArray[np.bool_]

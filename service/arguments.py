@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from service.arena.arguments import add_arena
+from service.commands import add_command, add_family
 from service.evaluate.arguments import add_evaluations
 
 CODES = """
@@ -54,16 +55,7 @@ def parser() -> argparse.ArgumentParser:
     commands = every.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, summary: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=example,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.add_argument("--json", action="store_true", help="print JSON for machines")
-        sub.set_defaults(command=name)
-        return sub
+        return add_command(commands, name, summary, example, command=name)
 
     demo = command(
         "demo",
@@ -171,14 +163,14 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--workers", type=int, help="processes of one core (default: all cores)")
     bench.add_argument("--price", type=float, help="of this machine in $ an hour: gives the costs")
 
-    judge = commands.add_parser(
+    judge = add_family(
+        commands,
         "eval",
-        help="Judge candidates: benchmarks, noise, continuous days, comparison, one report.",
-        description="Judge the candidates of an evaluation file.",
-        epilog="example:\n  tidepick eval report evaluation.toml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Judge candidates: benchmarks, noise, continuous days, comparison, one report.",
+        "Judge the candidates of an evaluation file.",
+        "example:\n  tidepick eval report evaluation.toml",
     )
-    add_evaluations(judge.add_subparsers(metavar="WHAT", required=True))
+    add_evaluations(judge)
 
     serve = command(
         "serve",
@@ -210,14 +202,14 @@ def parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--seed", type=int, default=0, help="of windows, pairs and sides")
 
-    fights = commands.add_parser(
+    fights = add_family(
+        commands,
         "arena",
-        help="Ratings of what people said of pairs of candidates, battles by rule, exports.",
-        description="Rate candidates by battles: people's votes, or a rule, never together.",
-        epilog="example:\n  tidepick arena rate arena.db",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Ratings of what people said of pairs of candidates, battles by rule, exports.",
+        "Rate candidates by battles: people's votes, or a rule, never together.",
+        "example:\n  tidepick arena rate arena.db",
     )
-    add_arena(fights.add_subparsers(metavar="WHAT", required=True))
+    add_arena(fights)
 
     ingest = command(
         "ingest",

@@ -147,12 +147,14 @@ class Compute(Table):
 
     @property
     def resolved_engine(self) -> str:
+        """The engine's name, `auto` settled by whether workers have GPUs."""
         if self.engine != "auto":
             return self.engine
         return "fp16" if self.gpus_per_worker else "fast"
 
     @property
     def device(self) -> str:
+        """torch's name of what workers run on."""
         return "cuda" if self.gpus_per_worker else "cpu"
 
     @model_validator(mode="after")
@@ -192,6 +194,7 @@ class Campaign(Table):
 
     @property
     def catalog_options(self) -> S3Options:
+        """How the catalogue's store is reached."""
         return S3Options(endpoint_url=self.catalog_endpoint_url)
 
 

@@ -26,6 +26,7 @@ OK, INCOMPLETE, REFUSED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what a command line says, by default this process's own; the exit code."""
     options = parser().parse_args(arguments)
     out = Console(soft_wrap=options.json, markup=False, emoji=False)  # data are never markup
     try:

@@ -53,6 +53,7 @@ class PlannedDays:
 
     @property
     def count(self) -> int:
+        """Station-days."""
         return int((self.stop - self.first).sum())
 
     def mask(self, traces: int, low: int, high: int) -> Mask:

@@ -25,6 +25,7 @@ class Tally:
 
     @property
     def hit_rate(self) -> float:
+        """Share of the planned station-days that the archive holds; 0 where none is planned."""
         return self.held / self.planned if self.planned else 0.0
 
 

@@ -24,12 +24,14 @@ class Held:
             self.add(holding)
 
     def add(self, holding: Holding) -> None:
+        """Note a station-day of [start, end)."""
         day = (holding.day - self.start).days
         self._bits[holding.trace][day >> 3] |= 1 << (day & 7)
         self._bytes[holding.trace] += holding.size
 
     @property
     def traces(self) -> Sequence[TraceId]:
+        """Traces of which anything is held, sorted."""
         return sorted(self._bits)
 
     def mask(self, trace: TraceId) -> Mask:

@@ -155,6 +155,7 @@ def _sidecar(name: str) -> str:
 
 
 def to_json(value: Any) -> str:
+    """JSON with sorted keys, the same for the same value."""
     import json
 
     return json.dumps(value, indent=1, sort_keys=True)

@@ -20,6 +20,7 @@ class Pace:
         self._marks = deque([(clock(), 0)])  # the first stands for all that is before the window
 
     def did(self, station_days: int) -> None:
+        """So many are done, just now."""
         with self._lock:
             self._marks.append((self._clock(), self._marks[-1][1] + station_days))
             self._forget()

@@ -62,12 +62,14 @@ class Plan:
 
     @property
     def station_days(self) -> int:
+        """How many are planned."""
         if self.days is not None:
             return self.days.count
         return len(self.traces) * (self.end - self.start).days
 
     @property
     def shard_count(self) -> int:
+        """How many shards there will be."""
         if self.days is not None:
             return sum(1 for _ in self.shards())
         total = 0
@@ -110,6 +112,7 @@ class Plan:
         return rectangles(Shard(tuple(self.traces[traces]), start, end), chosen)
 
     def shards(self) -> Iterator[Shard]:
+        """Every shard, by month, then by trace and day."""
         for month in self.months():
             planned = self.planned(month)
             for block in self.blocks(month):

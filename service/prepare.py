@@ -17,7 +17,8 @@ from service.plan import Plan, make_plan
 from workers.archives import FilesArchive, open_archive
 from workers.ensemble import Ensemble
 from workers.picker import Assignment, StoredCandidate, store_weights
-from workers.weights import Weights, WeightsError, averaged, resolve
+from workers.preparation import WeightsError
+from workers.weights import Weights, averaged, resolve
 
 
 @dataclass(frozen=True, slots=True)

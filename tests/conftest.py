@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import FaultyS3
+from tests.servers import HOST, await_answer, free_port
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -43,20 +40,18 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def moto_server(log_path: Path) -> Iterator[str]:
     """URL of a fresh moto_server on loopback, which logs every request."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
+    port = free_port()
+    endpoint = f"http://{HOST}:{port}"
     command = [
         sys.executable,
         "-c",
         "from moto.server import main; main()",
-        *("-H", "127.0.0.1", "-p", str(port)),
+        *("-H", HOST, "-p", str(port)),
     ]
     with log_path.open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            _wait_for(endpoint, server, log_path)
+            await_answer(f"{endpoint}/moto-api/", server, log_path)
             yield endpoint
         finally:
             server.terminate()
@@ -96,16 +91,3 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no real data at {DATA}")
     return DATA
-
-
-def _wait_for(endpoint: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise RuntimeError(f"moto_server ended: {log.read_text()}")
-        try:
-            with urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise RuntimeError(f"moto_server does not answer at {endpoint}: {log.read_text()}")

@@ -22,8 +22,9 @@ from torch import Tensor
 from catalog.schema import PHASES
 from workers import shelf
 from workers.phasenet import KERNEL, STRIDE, Layer, folded
+from workers.preparation import Preparation
 from workers.recipe import Recipe, mean, phase_rows
-from workers.weights import Preparation, Weights
+from workers.weights import Weights
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -110,7 +111,7 @@ def instructions() -> tuple[Instructions, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """One weight set, packed for one set of instructions."""
+    """One weight set, packed for one set of instructions. weights: float32 [n], see `pack`."""
 
     weights: FloatArray
     factor: int
@@ -191,7 +192,7 @@ def _network(network: Network, recipe: Recipe, curve: FloatArray) -> _Network:
 def pack(layers: Iterable[Layer], block: int) -> FloatArray:
     """All layers in the order of the forward pass, as the kernel reads them: bias, then weights.
 
-    block: output channels that its instructions sum at a time.
+    Returns float32 [n]. block: output channels that its instructions sum at a time.
     """
     parts: list[FloatArray] = []
     for layer in layers:

@@ -48,6 +48,7 @@ class Contents:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of memory."""
         return self.records.nbytes + sum(rows.nbytes for _, rows in self.groups)
 
 
@@ -55,8 +56,9 @@ class Contents:
 class Stretch:
     """Records of one chain that reach into a span. channel: all rows of their channel and kind.
 
-    twins: rows that equal one of the channel's. index, offset: of each record, its first sample on
-    the grid, and true minus grid time in ns. begin: the first sample of the whole chain.
+    twins: rows that equal one of the channel's. rows [r] with index, offset [r]: the records, the
+    first sample of each on the grid, and true minus grid time in ns. begin: the first sample of the
+    whole chain.
     """
 
     codes: ChannelId

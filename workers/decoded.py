@@ -71,7 +71,10 @@ def masked(
     valid: NDArray[np.bool_] | None,
     chain: int | None = None,
 ) -> Fragment:
-    """A fragment whose NaN and Inf, and what is LARGEST or more, are masked and zeroed."""
+    """A fragment whose NaN and Inf, and what is LARGEST or more, are masked and zeroed.
+
+    Arguments and shapes are those of Fragment.
+    """
     if samples.dtype == np.float32:
         finite = np.abs(samples) < LARGEST  # NaN is not
         if not finite.all():

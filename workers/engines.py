@@ -61,7 +61,7 @@ class Engine(Protocol):
 
 
 def open_engine(name: str, device: str = "cpu") -> Engine:
-    """An engine by its name in the campaign (`auto` is settled before)."""
+    """An engine by its name in the campaign (`auto` is settled before). Raises ValueError."""
     on_gpu = torch.device(device).type != "cpu"
     batch, together = (GPU_BATCH, GPU_TOGETHER) if on_gpu else (CPU_BATCH, 1)
     if on_gpu:  # torch lets convolutions round to ten bits of mantissa unless told

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.schema import PHASES, digest
-from workers.weights import Weights, WeightsError
+from workers.preparation import WeightsError
+from workers.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Ensemble:
 
     @property
     def blinding(self) -> tuple[int, int]:
+        """Samples at the start and end of a window, as all members recommend."""
         before, after = self.agreed("default_args.blinding", lambda w: w.blinding)
         return before, after
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import glob
 import re
-import warnings
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from catalog.codes import upper
 from catalog.errors import Refusal
-from catalog.schema import TraceId, upper
+from catalog.schema import TraceId
+from workers.station_xml import NotStationXml, inventory_of
 from workers.waveform import ALIASES
 
 Days = tuple[date, date]
@@ -52,6 +53,7 @@ class Epochs:
         )
 
     def covers(self, trace: TraceId, day: date) -> bool:
+        """Whether a trace existed on a day."""
         spans = self.spans.get(trace, ())
         k = bisect_right(spans, (day, date.max)) - 1
         return k >= 0 and spans[k][0] <= day < spans[k][1]
@@ -98,15 +100,10 @@ def read_epochs(where: str) -> Epochs:
 
 
 def _of_xml(path: Path) -> Iterator[tuple[TraceId, Days]]:
-    from obspy import read_inventory
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of schema versions, of units
-            inventory = read_inventory(str(path), format="STATIONXML", level="channel")
-    except (ValueError, TypeError, AttributeError, SyntaxError, OSError) as error:
-        why = " ".join(str(error).split())
-        raise EpochsError(f"select.epochs {path}: not StationXML ({why}); {FIX}") from error
+        inventory = inventory_of(path, "channel")
+    except NotStationXml as error:
+        raise EpochsError(f"select.epochs {path}: not StationXML ({error}); {FIX}") from error
     for network in inventory:
         for station in network:
             for channel in station:

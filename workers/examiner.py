@@ -15,14 +15,15 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.schema import EXAMINED_SCHEMA, TASK_WINDOW_SCHEMA, digest
+from catalog.examined import EXAMINED_SCHEMA, TASK_WINDOW_SCHEMA
+from catalog.schema import digest
 from catalog.store import S3Options, Store, open_store
+from workers.candidate import Candidate
 from workers.engines import Engine, open_engine, use_threads
 from workers.labelled import open_labelled
 from workers.labelled.traces import LabelledTrace, Piece, Unreadable
 from workers.oracle import RULE, examine
 from workers.picker import StoredCandidate, load_candidate
-from workers.span import Candidate
 from workers.tasks import TASK_RULE, task_windows
 
 TOGETHER = 64

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from workers.preparation import Preparation
 from workers.waveform import Waveform
-from workers.weights import Preparation
 
 
 def filtered(waveform: Waveform, preparation: Preparation) -> Waveform:

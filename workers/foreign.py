@@ -69,6 +69,7 @@ class ForeignTrace:
 
     @property
     def end_ns(self) -> int:
+        """When the sample after the last is due."""
         return self.start_ns + round(len(self.samples) * NS / self.rate)
 
 

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.schema import Outcome
+from workers.candidate import Candidate
 from workers.filtering import filtered
 from workers.labelled.traces import LabelledTrace
 from workers.phasenet import WINDOW
 from workers.resampling import on_grid, resamples
-from workers.span import DEAD, Candidate
+from workers.span import DEAD
 from workers.waveform import Fragment, Samples, Waveform, same_rate
 
 FloatArray = NDArray[np.float32]

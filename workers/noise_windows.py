@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.signal import butter, sosfilt
 
-from catalog.schema import NOISE_SCHEMA, Flag, TraceId, digest
+from catalog.schema import Flag, TraceId, digest
+from catalog.truth import NOISE_SCHEMA
 from workers.span import Span
 from workers.waveform import NS, BoolArray, grid_time
 

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalog.schema import EXAMINED_SCHEMA, PHASES, Outcome
+from catalog.examined import EXAMINED_SCHEMA
+from catalog.schema import PHASES, Outcome
+from workers.candidate import Candidate
 from workers.labelled.traces import Description, LabelledTrace, Unreadable, snr_db
 from workers.labelled_windows import (
     FloatArray,
@@ -32,7 +34,6 @@ from workers.labelled_windows import (
     window_curves,
 )
 from workers.phasenet import WINDOW
-from workers.span import Candidate
 
 RULE = 1
 BEFORE = 1000

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.schema import Flag
-from workers.archives.objects import offsets_within
+from workers.fragments import offsets_within
 from workers.waveform import (
     ALIASES,
     TILTED,

@@ -43,6 +43,7 @@ class Gathered:
         end_ns: int,
         grounds: Iterable[tuple[int, Quality]],
     ) -> Gathered:
+        """A reading on every ground."""
         return cls(
             {each: Span.of(reading, trace, start_ns, end_ns, *each) for each in grounds},
             reading.inputs,

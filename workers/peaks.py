@@ -64,7 +64,7 @@ def above(curve: Curve, level: float) -> tuple[FloatArray, IntArray]:
 
 
 def find_peaks(curve: FloatArray, floor: float, reach: int) -> Peaks:
-    """Every sample of a float32 curve that is a pick at some threshold >= floor.
+    """Every sample of a curve, float32 [n], that is a pick at some threshold >= floor.
 
     reach: the longest run that gives a pick, in samples.
     """
@@ -93,7 +93,7 @@ def find_peaks(curve: FloatArray, floor: float, reach: int) -> Peaks:
 
 
 def saturation(curve: FloatArray, floor: float, reach: int) -> IntArray:
-    """The samples at which a run at half the floor becomes longer than `reach`."""
+    """The samples [k] of a curve [n] where a run at half the floor becomes longer than `reach`."""
     starts, stops = runs(curve, np.float32(floor / 2))
     return starts[stops - starts > reach] + reach
 

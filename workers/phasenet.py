@@ -87,6 +87,7 @@ class PhaseNet(nn.Module):
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalised windows [b, 3, n] -> probabilities [b, phases, n]."""
         return torch.softmax(self.logits(x), dim=1)
 
 
@@ -144,6 +145,7 @@ class FoldedPhaseNet(nn.Module):
             self.register_buffer(f"{name}_bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalised windows [b, 3, 1, n] -> logits [b, phases, 1, n]."""
         x = self._conv("inc", x).relu_()
         skips = []
         for level in range(DEPTH):

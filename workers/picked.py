@@ -95,6 +95,7 @@ class Picked:
 
     @property
     def flags(self) -> int:
+        """Bits of `catalog.schema.Flag` of the whole span."""
         flags = self.met | (Flag.DEAD_COMPONENT if self.present & ~self.living else 0)
         return flags | (Flag.FRAGMENTED if self.short.number > LEFT_OVER else 0)
 

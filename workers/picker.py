@@ -16,10 +16,10 @@ from catalog.store import S3Options, Store, open_store
 from catalog.writer import partition, write_attempt
 from workers.archives import Archive, ArchiveConfig, FilesArchive, open_archive
 from workers.archives.files import Index
+from workers.candidate import Candidate
 from workers.engines import Engine, open_engine, use_threads
 from workers.picked import Picked
 from workers.pipeline import StationDayPicked, pick_shard
-from workers.span import Candidate
 from workers.waveform import NS
 from workers.weights import Weights, from_bytes
 
@@ -42,6 +42,7 @@ class StoredCandidate:
     settings: Mapping[str, Any]
 
     def shard_id(self, shard: Shard) -> str:
+        """See `catalog.schema.shard_id`."""
         return shard_id(shard, self.weights_sha256, self.settings)
 
 

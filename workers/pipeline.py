@@ -18,6 +18,7 @@ import numpy as np
 from catalog.schema import Outcome, Shard, StationDay, TraceId
 from catalog.store import AccessDenied
 from workers.archives import Archive
+from workers.candidate import Candidate
 from workers.decode import BadFormat
 from workers.filtering import filtered
 from workers.losses import settled
@@ -25,15 +26,8 @@ from workers.parts import Gathered, Part, ahead, in_parts
 from workers.picked import Picked, joined
 from workers.quality import Quality
 from workers.recipe import Curve
-from workers.span import Candidate, Span, margin_ns
+from workers.span import Span, margin_ns
 from workers.waveform import Reading, Samples
-
-
-def pick_span(
-    archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
-) -> dict[str, Picked]:
-    """Picks of every candidate in [start_ns, end_ns), by name. Raises what the archive raises."""
-    return pick_gathered([gather(archive, trace, start_ns, end_ns, candidates)], candidates)[0]
 
 
 def gather(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from catalog.schema import PHASES
-from workers.weights import Preparation
+from workers.preparation import Preparation
 
 Curve = Tensor
 """Probabilities on an engine's device: float32 [n] of one phase, or [PHASES, n]."""
@@ -30,7 +30,7 @@ def phase_rows(preparation: Preparation) -> list[int]:
 
 
 def mean(curves: Sequence[Tensor]) -> Tensor:
-    """The mean of an ensemble's curves, float32, summed in order (in place of the first)."""
+    """The mean of curves [PHASES, n], float32, summed in order (in place of the first)."""
     total = curves[0]
     for curve in curves[1:]:
         total += curve

@@ -35,7 +35,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from catalog.schema import Flag
-from workers.archives.objects import offsets_within
+from workers.fragments import offsets_within
 from workers.orientation import completed, oriented
 from workers.screens import BESIDE
 from workers.waveform import ALIASES, Fragment, Samples, Waveform, marked, same_rate
@@ -74,6 +74,7 @@ Screen = Callable[[Waveform], Waveform]
 
 
 def unscreened(waveform: Waveform) -> Waveform:
+    """A screen that masks nothing."""
     return waveform
 
 
@@ -162,6 +163,7 @@ class Places:
 
     @property
     def at(self) -> IntArray:
+        """Places [count], in 1/`per` data sample after the data sample `origin`."""
         return self.phase + np.arange(self.count, dtype=np.int64) * self.advance
 
     def complete(self, has: BoolArray) -> BoolArray:
@@ -174,13 +176,16 @@ class Places:
         return np.asarray(lost[after] == lost[at // self.per])
 
     def first_from(self, index: IntArray) -> IntArray:
-        """The first grid sample at or after each data sample, both from the block's first."""
+        """The first grid sample at or after each data sample [k], both from the block's first."""
         return np.asarray(-((self.phase - index * self.per) // self.advance))
 
 
 @dataclass(frozen=True, slots=True)
 class Design(ABC):
-    """A filter from one rate to a grid. ratio: data samples a grid sample. half: data samples."""
+    """A filter from one rate to a grid. ratio: data samples a grid sample. half: data samples.
+
+    taps: float64, in the shape that each kind of filter gives.
+    """
 
     ratio: Fraction
     half: int

@@ -53,6 +53,7 @@ class Row:
     start: int
 
     def there(self, columns: IntArray) -> BoolArray:
+        """Whether there are samples at columns, bool like `columns`."""
         return np.ones(columns.shape, bool) if self.has is None else self.has[columns]
 
 
@@ -66,6 +67,7 @@ class Ranges:
 
     @classmethod
     def of(cls, row: Row) -> Ranges:
+        """Of every block of the absolute grid that lies wholly in the row."""
         first = -row.start % BLOCK
         count = max(len(row.samples) - first, 0) // BLOCK
         low, high = np.empty(count), np.empty(count)
@@ -79,7 +81,7 @@ class Ranges:
 
 
 def spikes(row: Row, ranges: Ranges) -> IntArray:
-    """Columns of spikes: one or two samples that stand SPIKE times as far from the line through
+    """Columns [k] of spikes: one or two samples that stand SPIKE times as far from the line through
     their neighbours as the samples of the half seconds beside them from each other.
 
     Two outliers are allowed on either side, and one spike in 2.56 s: where every block within
@@ -132,7 +134,7 @@ def _trimmed(sides: FloatArray) -> FloatArray:
 
 
 def limits(row: Row, ranges: Ranges) -> IntArray:
-    """Columns where the signal stands at the limit of what was recorded: plateaus of RUN equal
+    """Columns [k] where the signal stands at the limit of what was recorded: plateaus of RUN equal
     samples or more at the highest or lowest value of the blocks AROUND, steep on either side.
 
     Looked for where the signal sets in, and where several blocks have one extreme.
@@ -187,7 +189,7 @@ def _plateaus(row: Row, begins: IntArray, extreme: FloatArray, extent: FloatArra
 
 
 def steps(row: Row, rate: int) -> IntArray:
-    """Columns at which the trace steps away: the first sample beyond half of the step."""
+    """Columns [k] at which the trace steps away: the first sample beyond half of the step."""
     first = -row.start % rate
     every = row.samples[first::rate].astype(np.float64)
     if len(every) < 2 * STEP_S:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from catalog.schema import TraceId
 from workers.archives import Archive
+from workers.candidate import Candidate
 from workers.pipeline import curves_of, sharing_windows
 from workers.quality import Quality
 from workers.samples import spans_over
-from workers.span import Candidate, Span
+from workers.span import Span
 from workers.waveform import NS, grid_time
 
 NEAR_S = 1.0

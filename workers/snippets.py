@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from catalog.schema import TraceId
 from workers.archives import Archive
+from workers.candidate import Candidate
 from workers.pipeline import curves_of, read_span, sharing_windows
-from workers.span import Candidate, Span
+from workers.span import Span
 from workers.waveform import grid_time
 
 

@@ -6,8 +6,8 @@ around them and never on where the span was cut: that is what the halo is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -15,13 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalog.schema import PHASES, Flag, Outcome, TraceId
-from workers.engines import Engine
+from workers.candidate import Candidate
 from workers.losses import beside
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
 from workers.picked import Counted, Picked
 from workers.quality import Quality, context, mended, screened
-from workers.recipe import Curve, Recipe
+from workers.recipe import Curve
 from workers.resampling import FASTEST, SLOWEST, on_grid, reach_s, resamples
 from workers.rows import SPAN_SCHEMA, Found, Ground, rows, varies
 from workers.waveform import (
@@ -35,7 +35,6 @@ from workers.waveform import (
     stretches,
     words,
 )
-from workers.weights import Preparation, Weights
 from workers.windows import segments, window_starts
 
 IntArray = NDArray[np.int64]
@@ -44,44 +43,8 @@ DEAD = "every component is constant"
 NO_NUMBERS = "no sample is a finite number"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A named weight set under test, ready to run: weights, or the ensemble of several."""
-
-    name: str
-    preparation: Preparation
-    engine: Engine = field(repr=False)
-    recipe: Recipe = field(repr=False)
-    floors: Mapping[str, float]  # phase -> the lowest probability that is stored
-    quality: Quality = "strict"
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        weights: Sequence[Weights],
-        engine: Engine,
-        floors: Mapping[str, float],
-        stacking: str = "avg",
-        blinding: tuple[int, int] = (0, 0),
-        quality: Quality = "strict",
-    ) -> Candidate:
-        """A candidate whose networks the engine has loaded."""
-        networks = tuple(engine.load(each) for each in weights)
-        recipe = Recipe(networks, stacking, blinding)
-        return cls(name, weights[0].preparation, engine, recipe, floors, quality)
-
-    @property
-    def rate(self) -> int:
-        return self.preparation.sampling_rate
-
-    @property
-    def ground(self) -> tuple[int, Quality]:
-        """What it runs over: candidates alike in it share a span's samples."""
-        return self.rate, self.quality
-
-
 def reach(rate: int) -> int:
+    """Samples of the curve, either side of a peak, that its row may depend on (peaks.py)."""
     return REACH_S * rate
 
 
@@ -125,6 +88,7 @@ class Span:
         rate: int,
         quality: Quality = "strict",
     ) -> Span:
+        """[start_ns, end_ns) and its halo on the grid of `rate` Hz, masked as `quality` says."""
         first, last = (-(-ns * rate // NS) for ns in (start_ns, end_ns))
         margin = halo(rate)
         begin, end = first - margin, last + margin
@@ -196,7 +160,7 @@ class Span:
         return Picked(outcome, why, tuple(self.told), repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
-        """Columns at which windows begin, ascending; empty if none reaches the span."""
+        """Columns [w] at which windows begin, ascending; none where none reaches the span."""
         waveform = self.waveform
         starts = [
             window_starts(waveform.start + a, waveform.start + b) - waveform.start

@@ -19,15 +19,8 @@ from numpy.typing import NDArray
 from pymseed import DataEncoding, MS3TraceList
 from scipy.signal import butter, sosfilt, sosfiltfilt
 
-from catalog.schema import (
-    ARRIVAL_SCHEMA,
-    COMPONENTS,
-    DAY_NS,
-    NOISE_SCHEMA,
-    TraceId,
-    day_of,
-    day_start_ns,
-)
+from catalog.schema import COMPONENTS, DAY_NS, TraceId, day_of, day_start_ns
+from catalog.truth import ARRIVAL_SCHEMA, NOISE_SCHEMA
 
 RATE = 100
 """Hz, of everything made here."""

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalog.schema import PHASES, TASK_WINDOW_SCHEMA, Outcome
+from catalog.examined import TASK_WINDOW_SCHEMA
+from catalog.schema import PHASES, Outcome
+from workers.candidate import Candidate
 from workers.labelled.traces import Description, LabelledTrace, Unreadable
 from workers.labelled_windows import (
     FloatArray,
@@ -33,7 +35,6 @@ from workers.labelled_windows import (
 )
 from workers.oracle import around
 from workers.phasenet import WINDOW
-from workers.span import Candidate
 
 TASK_RULE = 1
 PICK_S = 10

@@ -18,15 +18,18 @@ from torch import Tensor, nn
 from catalog.schema import COMPONENTS, PHASES
 from workers.captured import Forward, replayed
 from workers.phasenet import WINDOW, FoldedPhaseNet
+from workers.preparation import Preparation
 from workers.recipe import Recipe, mean, phase_rows
-from workers.weights import Preparation, Weights
+from workers.weights import Weights
 from workers.windows import Stack, cut, normalise
 
 
 class Arithmetic(Protocol):
     """Which operations, in which precision and order."""
 
-    def network(self, weights: Weights) -> nn.Module: ...
+    def network(self, weights: Weights) -> nn.Module:
+        """What `probabilities` runs, on the CPU."""
+        ...
 
     def probabilities(self, network: nn.Module, batch: Tensor) -> Tensor:
         """Normalised windows [b, 3, 3001] -> float32 [b, phases, 3001]."""

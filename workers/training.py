@@ -24,8 +24,8 @@ from torch import Tensor
 from catalog.schema import PHASES, TraceId
 from workers.peaks import REACH_S, find_peaks
 from workers.phasenet import WINDOW, PhaseNet
+from workers.preparation import Preparation
 from workers.synthetic import RATE, STEP_NS, Recording, station_day
-from workers.weights import Preparation
 from workers.windows import Stack, cut, normalise, window_starts
 
 BATCH = 32
@@ -116,7 +116,10 @@ def soft_labels(recording: Recording) -> NDArray[np.float32]:
 def blemish(
     window: NDArray[np.float32], labels: NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What archives do to a window, now and then: zero-fill a stretch, lose a component."""
+    """What archives do to a window, now and then: zero-fill a stretch, lose a component.
+
+    window, labels: float32 [3, WINDOW], rows Z N E and P S noise.
+    """
     if rng.random() < 0.15:
         low, high = np.sort(rng.integers(-WINDOW // 2, WINDOW * 3 // 2, 2)).clip(0, WINDOW)
         window += rng.normal(0, 2) * window.std()
@@ -168,6 +171,7 @@ def curves(model: PhaseNet, data: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def arrivals_of(table: pa.Table) -> Picks:
+    """(phase, ns) of each row of ARRIVAL_SCHEMA."""
     return list(
         zip(table["phase"].to_pylist(), table["time"].cast(pa.int64()).to_pylist(), strict=True)
     )
@@ -229,6 +233,7 @@ def save(model: PhaseNet, folder: Path, name: str, docstring: str, seed: int) ->
 
 
 def main() -> None:
+    """Train, and write the two checkpoints of `builtin:`."""
     parser = argparse.ArgumentParser(prog="python -m workers.training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of {BATCH} windows each")

@@ -56,14 +56,17 @@ class Fragment:
 
     @property
     def stop(self) -> int:
+        """Grid index after the last sample."""
         return self.start + len(self.samples)
 
     @property
     def start_ns(self) -> int:
+        """Grid time of the first sample."""
         return grid_time(self.start, self.rate)
 
     @property
     def stop_ns(self) -> int:
+        """Grid time after the last sample."""
         return grid_time(self.stop, self.rate)
 
     @property
@@ -127,6 +130,7 @@ class Waveform:
 
     @property
     def stop(self) -> int:
+        """Grid index after the last sample."""
         return self.start + int(self.data.shape[1])
 
     def offsets_ns(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -138,10 +142,6 @@ class Waveform:
                 total += np.where(has, rows[at, 1], 0)
                 count += has
         return np.rint(total / np.maximum(count, 1)).astype(np.int64)
-
-    def offset_ns(self, index: int) -> int:
-        """As `offsets_ns`, of one sample."""
-        return int(self.offsets_ns(np.array([index]))[0])
 
 
 def told(text: str, spans: Iterable[tuple[int, int]]) -> list[Told]:
@@ -184,6 +184,7 @@ def grid_times(index: NDArray[np.int64], rate: float) -> NDArray[np.int64]:
 
 
 def same_rate(a: float, b: float) -> bool:
+    """Whether two rates, in Hz, are one but for rounding."""
     return abs(a - b) <= RATE_TOLERANCE * b
 
 

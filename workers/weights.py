@@ -8,96 +8,29 @@ beside it, `seisbench:NAME` (SeisBench's cache or hub), and `builtin:NAME` (ship
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
-import struct
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
-
-from catalog.errors import Refusal
 from catalog.schema import PHASES, digest
-from workers.phasenet import ROOT, PhaseNet
-from workers.waveform import ALIASES, NS, TILTED
-
-BLINDED = 1500
-"""Samples that windows share: blinding more than these leaves holes in the curve."""
-
-MOST_BYTES = 300_000_000
-"""Of a weight file, unpacked: the widest network takes 275 MB."""
+from workers.phasenet import PhaseNet
+from workers.preparation import (
+    Preparation,
+    WeightsError,
+    blinding_of,
+    preparation_of,
+    refuse_unknown,
+    stacking_of,
+    threshold_of,
+)
+from workers.state_dict import MOST_BYTES, filter_factor_of, mean_of, tensors_of
 
 MOST_JSON = 1_000_000
 """Bytes of the json beside it."""
 
-WIDEST = 16
-"""Filter factor; `jma_wc` has 2. Cost and size grow with its square."""
-
-FASTEST_HZ = 1000
-
 BUILTIN = Path(__file__).parent / "builtin"
-
-_ARCHITECTURE = {"in_channels", "classes", "filter_factor"}
-_PREPARATION = {
-    "phases",
-    "sampling_rate",
-    "norm",
-    "norm_detrend",
-    "norm_amp_per_comp",
-    "component_order",
-    "filter_args",
-    "filter_kwargs",
-}
-_IGNORED = {"citation", "allow_padding", "grouping"}
-"""Saved by SeisBench, without effect on one station's picks (grouping is checked)."""
-
-
-class WeightsError(Refusal):
-    """Weights that cannot be used; the message names the file, the field and the fix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """How a window is prepared for these weights, and how their output reads (SeisBench json)."""
-
-    phases: str
-    components: str  # Z, N, E in the network's order
-    sampling_rate: int
-    norm: str  # std or peak
-    detrend: bool
-    per_component: bool  # norm_amp_per_comp: peak of each component, whatever `norm` says
-    filter_args: tuple[Any, ...] | None
-    filter_kwargs: Mapping[str, Any] | None
-
-    @property
-    def peak(self) -> bool:
-        """Scaled by the largest amplitude of each component, not by its deviation."""
-        return self.per_component or self.norm == "peak"
-
-    @property
-    def windows(self) -> str:
-        """What a window looks like to the network; networks that agree on it share windows."""
-        return f"{self.components} {self.peak} {self.detrend}"
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "phases": self.phases,
-            "component_order": self.components,
-            "sampling_rate": self.sampling_rate,
-            "norm": self.norm,
-            "norm_detrend": self.detrend,
-            "norm_amp_per_comp": self.per_component,
-            "filter_args": self.filter_args,
-            "filter_kwargs": self.filter_kwargs,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +54,7 @@ class Weights:
     def network(self) -> PhaseNet:
         """The network with these weights, in evaluation mode."""
         network = PhaseNet(len(self.preparation.phases), 3, self.filter_factor)
-        network.load_state_dict(_tensors(self.body, self.source))
+        network.load_state_dict(tensors_of(self.body, self.source))
         return network.eval()
 
     @property
@@ -150,7 +83,10 @@ def resolve(name: str, base: Path | None = None) -> Weights:
 
 
 def load(path: Path, source: str | None = None) -> Weights:
-    """Weights from a file and the json beside it."""
+    """Weights from a file and the json beside it; `source`, else the path, is what errors call it.
+
+    Raises WeightsError, as `resolve`.
+    """
     source = source or str(path)
     if not path.is_file():
         raise WeightsError(f"weights {source!r}: no such file; give a .safetensors or .pt file")
@@ -179,7 +115,7 @@ def load(path: Path, source: str | None = None) -> Weights:
 
 
 def from_bytes(body: bytes, metadata: Mapping[str, Any], source: str) -> Weights:
-    """Weights from the two files' contents, checked."""
+    """Weights from the two files' contents, checked. Raises WeightsError."""
     if not isinstance(metadata, dict) or not isinstance(metadata.get("model_args", {}), dict):
         raise WeightsError(f"weights {source!r}: the json has no object `model_args`")
     arguments, defaults = dict(metadata.get("model_args", {})), metadata.get("default_args") or {}
@@ -207,16 +143,8 @@ def averaged(checkpoints: Sequence[Weights], source: str) -> Weights:
                 f"weights {source!r}: {first.source!r} and {other.source!r} differ in preparation "
                 "or width; average checkpoints of one training"
             )
-    sets = [_tensors(each.body, each.source) for each in checkpoints]
-    mean = {
-        name: (
-            torch.stack([tensors[name].double() for tensors in sets]).mean(0).to(tensor.dtype)
-            if tensor.is_floating_point()
-            else tensor  # a count of batches, without effect on picks
-        )
-        for name, tensor in sets[0].items()
-    }
-    return from_bytes(safetensors.torch.save(mean), first.metadata, source)
+    mean = mean_of([tensors_of(each.body, each.source) for each in checkpoints])
+    return from_bytes(mean, first.metadata, source)
 
 
 def _weights(
@@ -226,173 +154,19 @@ def _weights(
     defaults: dict[str, Any],
     source: str,
 ) -> Weights:
-    unknown = set(arguments) - _ARCHITECTURE - _PREPARATION - _IGNORED
-    if unknown:
-        raise WeightsError(
-            f"weights {source!r}: model_args {sorted(unknown)} are not PhaseNet's; "
-            "tidepick runs PhaseNet only"
-        )
-    if arguments.get("grouping", "instrument") != "instrument":
-        raise WeightsError(f"weights {source!r}: grouping must be 'instrument'")
-    if defaults.get("overlap", 1500) not in (1500, 1500 / 3001):
-        raise WeightsError(f"weights {source!r}: default_args.overlap must be 1500")
-    tensors = _tensors(body, source)
+    refuse_unknown(arguments, defaults, source)
+    tensors = tensors_of(body, source)
     return Weights(
         source=source,
         sha256=hashlib.sha256(body).hexdigest(),
         body=body,
         metadata=dict(metadata),
-        preparation=_preparation(arguments, source),
-        filter_factor=_filter_factor(tensors, arguments, source),
-        thresholds={phase: _threshold(defaults, phase, source) for phase in PHASES},
-        blinding=_blinding(defaults.get("blinding", (0, 0)), source),
-        stacking=_stacking(defaults.get("stacking", "avg"), source),
+        preparation=preparation_of(arguments, source),
+        filter_factor=filter_factor_of(tensors, arguments, source),
+        thresholds={phase: threshold_of(defaults, phase, source) for phase in PHASES},
+        blinding=blinding_of(defaults.get("blinding", (0, 0)), source),
+        stacking=stacking_of(defaults.get("stacking", "avg"), source),
     )
-
-
-def _preparation(arguments: Mapping[str, Any], source: str) -> Preparation:
-    def refuse(field: str, fix: str) -> WeightsError:
-        return WeightsError(f"weights {source!r}: model_args.{field} {arguments[field]!r}: {fix}")
-
-    phases = "".join(arguments.get("phases") or "NPS")
-    if len(set(phases)) != len(phases) or not set(phases) & set(PHASES) or len(phases) > 4:
-        raise refuse("phases", "name each phase once, P or S among them, four at most")
-    order = "".join(arguments.get("component_order") or "ZNE")
-    components = "".join("?" if c in TILTED else ALIASES.get(c, "?") for c in order)
-    if sorted(components) != ["E", "N", "Z"]:
-        raise refuse("component_order", "an order of Z, N and E (or Z, 1 and 2)")
-    norm = arguments.get("norm") or "std"
-    if norm not in ("std", "peak"):
-        raise refuse("norm", "std or peak")
-    rate = arguments.get("sampling_rate") or 100
-    if rate != int(rate) or not 0 < rate <= FASTEST_HZ or NS % int(rate):
-        raise refuse(
-            "sampling_rate",
-            f"a whole number of Hz, {FASTEST_HZ} at most, that divides a second into whole ns",
-        )
-    filter_args = arguments.get("filter_args")
-    filter_kwargs = arguments.get("filter_kwargs")
-    for name, value, kind in (
-        ("filter_args", filter_args, (list, tuple)),
-        ("filter_kwargs", filter_kwargs, dict),
-    ):
-        if value is not None and not isinstance(value, kind):
-            raise refuse(name, "one filter for all channels (obspy's arguments)")
-    return Preparation(
-        phases=phases,
-        components=components,
-        sampling_rate=int(rate),
-        norm=norm,
-        detrend=bool(arguments.get("norm_detrend", False)),
-        per_component=bool(arguments.get("norm_amp_per_comp", False)),
-        filter_args=tuple(filter_args) if filter_args is not None else None,
-        filter_kwargs=dict(filter_kwargs) if filter_kwargs is not None else None,
-    )
-
-
-def _filter_factor(tensors: Mapping[str, Tensor], arguments: Mapping[str, Any], source: str) -> int:
-    """Width of the network, from the tensors; the whole layout is checked against it."""
-    first = tensors.get("inc.weight")
-    if first is None or first.ndim != 3 or first.shape[0] % ROOT:
-        raise WeightsError(
-            f"weights {source!r}: not a PhaseNet state dict (no fitting inc.weight; it begins "
-            f"with {next(iter(tensors), 'nothing')!r})"
-        )
-    factor = first.shape[0] // ROOT
-    if not 1 <= factor <= WIDEST:
-        raise WeightsError(
-            f"weights {source!r}: inc.weight has {first.shape[0]} filters; {ROOT} to "
-            f"{WIDEST * ROOT} are run"
-        )
-    said = arguments.get("filter_factor", factor)
-    if said != factor:
-        raise WeightsError(
-            f"weights {source!r}: model_args.filter_factor is {said}, the tensors say {factor}"
-        )
-    phases = len("".join(arguments.get("phases") or "NPS"))
-    with torch.device("meta"):  # shapes, without memory
-        wanted = PhaseNet(phases, 3, factor).state_dict()
-    for key in sorted(wanted.keys() ^ tensors.keys()):
-        word = "lacks" if key in wanted else "has an unknown"
-        raise WeightsError(f"weights {source!r}: not a PhaseNet state dict: {word} {key!r}")
-    for key, tensor in wanted.items():
-        if tensors[key].shape != tensor.shape:
-            raise WeightsError(
-                f"weights {source!r}: {key} has shape {tuple(tensors[key].shape)}, a PhaseNet with "
-                f"{phases} phases and three components has {tuple(tensor.shape)}"
-            )
-        if tensor.is_floating_point() and not torch.isfinite(tensors[key]).all():
-            raise WeightsError(f"weights {source!r}: {key} holds NaN or Inf")
-    return factor
-
-
-def _threshold(defaults: Mapping[str, Any], phase: str, source: str) -> float:
-    value = defaults.get(f"{phase}_threshold", 0.3)
-    if not isinstance(value, int | float) or not 0 < value < 1:
-        raise WeightsError(
-            f"weights {source!r}: default_args.{phase}_threshold {value!r}: between 0 and 1"
-        )
-    return float(value)
-
-
-def _stacking(value: Any, source: str) -> str:
-    if value not in ("avg", "max"):
-        raise WeightsError(f"weights {source!r}: default_args.stacking {value!r}: avg or max")
-    return str(value)
-
-
-def _blinding(value: Any, source: str) -> tuple[int, int]:
-    try:
-        before, after = (int(v) for v in value)
-    except (TypeError, ValueError) as error:
-        raise WeightsError(
-            f"weights {source!r}: default_args.blinding {value!r}: two sample counts"
-        ) from error
-    if min(before, after) < 0 or before + after > BLINDED:
-        raise WeightsError(
-            f"weights {source!r}: default_args.blinding {value!r}: two counts >= 0, together at "
-            f"most {BLINDED} samples"
-        )
-    return before, after
-
-
-def _tensors(body: bytes, source: str) -> dict[str, Tensor]:
-    """The state dict; a file that could run code when read is refused, and one that swells."""
-    if body[8:9] == b"{":
-        try:
-            return safetensors.torch.load(body)
-        except safetensors.SafetensorError as error:
-            raise WeightsError(f"weights {source!r}: broken safetensors file: {error}") from error
-    try:
-        unpacked = _unpacked(body)
-        with warnings.catch_warnings():  # of a pickle's protocol: it is refused, in one line
-            warnings.simplefilter("ignore", UserWarning)
-            if unpacked <= MOST_BYTES:
-                loaded = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except (  # all that a garbled archive or pickle has been seen to raise
-        *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError),
-        *(LookupError, AttributeError, struct.error, zipfile.BadZipFile),
-        *(MemoryError, RecursionError, OverflowError),
-    ) as error:
-        raise WeightsError(
-            f"weights {source!r}: not a plain state dict (pickled modules are refused because "
-            "they can run code); save model.state_dict() or use safetensors"
-        ) from error
-    if unpacked > MOST_BYTES:
-        raise WeightsError(
-            f"weights {source!r}: {unpacked:,} bytes, at most {MOST_BYTES:,} are read"
-        )
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise WeightsError(f"weights {source!r}: not a state dict; save model.state_dict()")
-    return dict(loaded)
-
-
-def _unpacked(body: bytes) -> int:
-    """Bytes of a weight file, those of a zip (which `torch.save` writes) when it is unpacked."""
-    if not zipfile.is_zipfile(io.BytesIO(body)):
-        return len(body)
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        return sum(part.file_size for part in archive.infolist())
 
 
 def _seisbench_file(name: str) -> Path:

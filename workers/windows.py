@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workers.phasenet import WINDOW
-from workers.weights import Preparation
+from workers.preparation import Preparation
 
 STEP = 1501
 EPS = 1e-10
@@ -86,6 +86,7 @@ def normalise(batch: Tensor, preparation: Preparation) -> Tensor:
 
 
 def reorder(batch: Tensor, preparation: Preparation) -> Tensor:
+    """Rows Z, N, E [b, 3, n] in the network's own order."""
     order = ["ZNE".index(component) for component in preparation.components]
     if order == [0, 1, 2]:
         return batch

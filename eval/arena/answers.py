@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from catalog.schema import ANSWERS, JUDGED_SCHEMA, RULED_SCHEMA
+from catalog.battles import ANSWERS, JUDGED_SCHEMA, RULED_SCHEMA
 from eval.intervals import Clusters, Codes
 from eval.strata import UNKNOWN, Bins
 from eval.traces import few

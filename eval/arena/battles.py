@@ -15,7 +15,7 @@ from itertools import combinations
 
 import pyarrow as pa
 
-from catalog.schema import RULED_SCHEMA
+from catalog.battles import RULED_SCHEMA
 from eval.arena.tallies import MATCH_S, TALLY_SCHEMA
 
 DEAD_BAND_S = 0.05
@@ -41,7 +41,7 @@ class Tally:
 
 
 def ruled(left: Tally, right: Tally) -> str:
-    """The rule's answer, one of `catalog.schema.ANSWERS`."""
+    """The rule's answer, one of `catalog.battles.ANSWERS`."""
     if left.errors != right.errors:
         return "left" if left.errors < right.errors else "right"
     if (later := _later(left, right)) and abs(later) > DEAD_BAND_S:

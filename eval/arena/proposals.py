@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalog.schema import ARRIVAL_SCHEMA, DAY_NS, PHASES, TraceId, day_of, day_start_ns, digest
+from catalog.schema import DAY_NS, PHASES, TraceId, day_of, day_start_ns, digest
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.arena.battles import DISAGREEMENT_SCHEMA
 from eval.arena.tallies import MATCH_S, WINDOW_SCHEMA, joined
 from eval.continuous import nanoseconds, true_times

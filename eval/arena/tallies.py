@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import ARRIVAL_SCHEMA, PHASES
+from catalog.schema import PHASES
+from catalog.truth import ARRIVAL_SCHEMA
 from eval import traces as per_trace
 from eval.continuous import PICK_COLUMNS, checked, nanoseconds, true_times
 from eval.matching import Times, match, tolerance_ns

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from markupsafe import Markup
 
-from catalog.schema import COMPONENTS, PHASES, SNIPPET_SCHEMA
+from catalog.examined import SNIPPET_SCHEMA
+from catalog.schema import COMPONENTS, PHASES
 from eval.report.figure import Mark, WindowView, windows_figure
 from eval.report.rows import code, rows_of
 from eval.report.section import Figures, Panel, Part, Section, Subject, missing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+from service.commands import Commands, add_command
 
 STRATA = ("distance", "snr", "network")
 """What the arena draws by, in the order in which a battle's stratum names them."""
@@ -13,20 +14,12 @@ OVER = ("window", "annotator", "window+annotator", "battle")
 """`eval.arena.answers.OVER`, which is not loaded for the sake of a help text."""
 
 
-def add_arena(whats: argparse._SubParsersAction[Any]) -> None:
+def add_arena(whats: Commands) -> None:
     """Add what can be done with an arena to `tidepick arena`."""
 
     def what(name: str, summary: str, example: str) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = whats.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=f"example:\n  tidepick arena {name} {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.add_argument("--json", action="store_true", help="print JSON for machines")
-        sub.set_defaults(command="arena", what=name)
-        return sub
+        epilog = f"example:\n  tidepick arena {name} {example}"
+        return add_command(whats, name, summary, epilog, command="arena", what=name)
 
     rate = what(
         "rate",

@@ -28,11 +28,11 @@ from service.campaign import Campaign, Compute, load_campaign
 from service.patterns import select_traces
 from service.prepare import candidate_record, candidate_weights
 from workers.archives import Archive, open_archive
+from workers.candidate import Candidate
 from workers.device import checked_device
 from workers.engines import open_engine
 from workers.phasenet import WINDOW
 from workers.pipeline import pick_shard
-from workers.span import Candidate
 
 SAME_PICK_S = 0.5
 """Picks of two engines this near are one pick; in the order of time, as many as possible."""

@@ -31,9 +31,9 @@ from service.bench.synthetic import (
 from service.bench.throughput import measure_workers, seisbench_seconds
 from service.campaign import Campaign, Compute
 from workers.archives import open_archive
+from workers.candidate import Candidate
 from workers.device import checked_device
 from workers.engines import open_engine, use_threads
-from workers.span import Candidate
 from workers.weights import Weights, resolve
 
 KINDS = ("sds", "zarr")

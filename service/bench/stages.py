@@ -19,11 +19,12 @@ import workers.span
 import workers.tensors
 from catalog.schema import StationDay
 from workers.archives import Archive
+from workers.candidate import Candidate
 from workers.captured import Captured
 from workers.compiled import CompiledEngine
 from workers.device import synchronise
 from workers.pipeline import gather, pick_gathered
-from workers.span import Candidate, Span
+from workers.span import Span
 from workers.tensors import Eager, Folded
 from workers.windows import Stack
 

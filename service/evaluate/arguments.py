@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+from service.commands import Commands, add_command
 
 EVALUATION = """
 An evaluation file:
@@ -48,20 +49,12 @@ Relative paths start at the evaluation file's folder.
 """
 
 
-def add_evaluations(whats: argparse._SubParsersAction[Any]) -> None:
+def add_evaluations(whats: Commands) -> None:
     """Add what can be evaluated to `tidepick eval`."""
 
     def what(name: str, summary: str) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = whats.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=f"example:\n  tidepick eval {name} evaluation.toml\n{EVALUATION}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.add_argument("--json", action="store_true", help="print JSON for machines")
-        sub.set_defaults(command="eval", what=name)
-        return sub
+        epilog = f"example:\n  tidepick eval {name} evaluation.toml\n{EVALUATION}"
+        return add_command(whats, name, summary, epilog, command="eval", what=name)
 
     oracle = what("oracle", "Run the candidates over labelled traces, and score recall and timing.")
     oracle.add_argument("evaluation", type=Path)

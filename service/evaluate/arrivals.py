@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.schema import ARRIVAL_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from service.evaluate.columns import (
     NS,
     InputError,

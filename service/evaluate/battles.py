@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
+from catalog.battles import RULED_SCHEMA
 from catalog.errors import Refusal
-from catalog.schema import RULED_SCHEMA
 from eval.arena.agreement import agreement
 from eval.arena.answers import Answers
 from eval.arena.battles import battles

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from catalog.codes import BLANK, safe_code
 from catalog.errors import Refusal
-from catalog.schema import BLANK, safe_code
 
 NS = 1_000_000_000
 

@@ -7,14 +7,13 @@ Events are QuakeML, or a csv with `time`, `latitude`, `longitude`, and where it 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from catalog.schema import EVENT_SCHEMA, SITE_SCHEMA
+from catalog.truth import EVENT_SCHEMA, SITE_SCHEMA
 from service.evaluate.arrivals import quakeml_events
 from service.evaluate.columns import (
     InputError,
@@ -24,6 +23,7 @@ from service.evaluate.columns import (
     station_code,
     text_of,
 )
+from workers.station_xml import NotStationXml, inventory_of
 
 _EVENT = {
     "event": ("event", "event_id", "id", "source_id"),
@@ -115,15 +115,10 @@ def _sites_of_csv(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _sites_of_xml(path: Path) -> Iterator[dict[str, Any]]:
-    from obspy import read_inventory
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of schema versions, of units
-            inventory = read_inventory(str(path), format="STATIONXML", level="station")
-    except (ValueError, TypeError, AttributeError, SyntaxError, OSError) as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: not StationXML ({why})") from error
+        inventory = inventory_of(path, "station")
+    except NotStationXml as error:
+        raise InputError(f"{path}: not StationXML ({error})") from error
     for network in inventory:
         for station in network:
             yield {

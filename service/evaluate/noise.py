@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from catalog.errors import Refusal
-from catalog.schema import NOISE_COLUMNS, NOISE_SCHEMA, PHASES, StationDay
+from catalog.schema import PHASES, StationDay
 from catalog.store import AccessDenied
+from catalog.truth import NOISE_COLUMNS, NOISE_SCHEMA
 from eval.noise import rates, station_rates, thresholds_at
 from service.evaluate.arrivals import read_arrivals
 from service.evaluate.columns import InputError, instant, location_code, rows_of, station_code

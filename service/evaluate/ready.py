@@ -8,8 +8,8 @@ from catalog.commits import read_candidates
 from service.campaign import CandidateConfig
 from service.evaluate.station_days import StationDays
 from service.prepare import candidate_weights
+from workers.candidate import Candidate
 from workers.engines import Engine, open_engine
-from workers.span import Candidate
 
 
 def ready(days: StationDays, configs: Sequence[CandidateConfig]) -> list[Candidate]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from catalog.schema import SHIFT_SCHEMA, StationDay, day_of
+from catalog.examined import SHIFT_SCHEMA
+from catalog.schema import StationDay, day_of
 from catalog.store import AccessDenied
 from service.campaign import CandidateConfig
 from service.evaluate.ready import ready

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import PHASES, SNIPPET_SCHEMA, StationDay, day_of
+from catalog.examined import SNIPPET_SCHEMA
+from catalog.schema import PHASES, StationDay, day_of
 from catalog.store import AccessDenied
 from eval import reviewed
 from eval.reviewed import found_on

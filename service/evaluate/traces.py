@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from catalog.errors import Refusal
-from catalog.schema import EXAMINED_SCHEMA, PHASES, TRACE_SCHEMA, Outcome
+from catalog.examined import EXAMINED_SCHEMA, TRACE_SCHEMA
+from catalog.schema import PHASES, Outcome
 from catalog.store import S3Options, Store, fetch_all, open_store
 from service.campaign import Compute
 from service.evaluate.config import Benchmark, Evaluation, Judged

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalog.schema import ARRIVAL_SCHEMA, StationDay, day_of
+from catalog.schema import StationDay, day_of
 from catalog.store import AccessDenied
+from catalog.truth import ARRIVAL_SCHEMA
 from service.evaluate.arrivals import Arrivals
 from service.evaluate.station_days import StationDays
 from workers.at_arrivals import seen

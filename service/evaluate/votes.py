@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from catalog.battles import JUDGED_SCHEMA
 from catalog.errors import Refusal
-from catalog.schema import JUDGED_SCHEMA
 from catalog.votes import Votes, read_export
 
 SQLITE = b"SQLite format 3\x00"

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalog.battles import ANSWERS, SKIP
 from catalog.commits import CandidateRecord
 from catalog.errors import Refusal
-from catalog.schema import ANSWERS, SKIP
 from catalog.store import MissingObject, StoreError
 from catalog.votes import LIFETIME, Votes
 from eval.arena.agreement import alpha_of

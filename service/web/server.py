@@ -16,7 +16,7 @@ from rich.console import Console
 from catalog.commits import read_candidates
 from catalog.errors import Refusal
 from catalog.query import Catalog
-from catalog.schema import ARRIVAL_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from catalog.votes import Votes
 from service.evaluate.arrivals import read_arrivals
 from service.web.arena import Arena

@@ -25,11 +25,12 @@ from service.bench.stages import (
     Hook,
 )
 from tests.benchmarks.days import Stretch
+from tests.spans import pick_span
 from workers.archives import ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.compiled import CompiledEngine
 from workers.engines import Engine
-from workers.pipeline import pick_span
-from workers.span import Candidate, Span
+from workers.span import Span
 from workers.tensors import Eager, Folded, TensorEngine
 from workers.weights import Weights
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from catalog.schema import Shard, TraceId
 from workers.archives import ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine, use_threads
 from workers.pipeline import pick_shard
-from workers.span import Candidate
 from workers.weights import resolve
 
 

@@ -33,6 +33,7 @@ from catalog.schema import (
 )
 from catalog.store import Store
 from catalog.writer import partition, write_attempt
+from tests.coverage import WHOLE_DAY, covered
 
 A, B = TraceId("XX", "A", "", "HH"), TraceId("XX", "B", "00", "HH")
 DAY = date(2022, 2, 6)
@@ -86,29 +87,7 @@ def attempt(
     if outcome is Outcome.PICKED:
         key = f"{partition(candidate, shard.start)}/{identity}/{name}.parquet"
         files.append(write_attempt(store, key, picks(shard.station_days, identity, probability)))
-    coverage = [
-        {
-            "network": day.trace.network,
-            "station": day.trace.station,
-            "location": day.trace.location,
-            "band": day.trace.band,
-            "day": day.day.isoformat(),
-            "outcome": str(outcome),
-            "detail": "",
-            "picks": 2,
-            "seconds": 86_400.0,
-            "gap_fraction": 0.0,
-            "segments": 1,
-            "fragments": 1,
-            "repaired": 0,
-            "n_components": 3,
-            "sampling_rate": 100.0,
-            "resampled_from": 0.0,
-            "saturated": 0,
-            "flags": 0,
-        }
-        for day in shard.station_days
-    ]
+    coverage = [covered(day, outcome, picks=2, **WHOLE_DAY) for day in shard.station_days]
     moment = datetime(2026, 1, 1).isoformat()
     return Commit(identity, generation, candidate, "aa", "run", name, files, {}, coverage, moment)
 

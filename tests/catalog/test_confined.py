@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from catalog.commits import CandidateRecord, Commit, commit, create_catalog, register_candidates
 from catalog.errors import Refusal
 from catalog.query import Catalog
-from catalog.schema import PICK_SCHEMA, TraceId
+from catalog.schema import PICK_SCHEMA, Outcome, StationDay, TraceId
 from catalog.store import LocalStore, Store, StoreError, open_store
 from catalog.writer import partition, write_attempt
+from tests.coverage import covered
 
 HOSTILE = st.lists(
     st.sampled_from([*"./\\=% \0\n'\"*?[~$", "..", "/../", "%2e%2e", "a", "B", "0", "é", "_", "-"]),
@@ -91,6 +92,8 @@ def test_a_link_in_an_archive_is_followed(tmp_path: Path) -> None:
 
 
 NAMES = ("plain", "'; DROP VIEW picks; --", "a'b", "\"; COPY picks TO 'x'")
+DAY = StationDay(TraceId("XX", "S", "", "HH"), date(2024, 3, 1))
+PICKED = covered(DAY, Outcome.PICKED, picks=1)
 
 
 def one_pick(shard: str) -> pa.Table:
@@ -100,15 +103,6 @@ def one_pick(shard: str) -> pa.Table:
     }  # fmt: skip
     columns = {field.name: pa.array([row[field.name]], _kind(field)) for field in PICK_SCHEMA}
     return pa.table(columns).cast(PICK_SCHEMA)
-
-
-def covered(detail: str) -> dict[str, Any]:
-    return {
-        "network": "XX", "station": "S", "location": "", "band": "HH", "day": "2024-03-01",
-        "outcome": "picked", "detail": detail, "picks": 1, "seconds": 1.0, "segments": 1,
-        "n_components": 3, "sampling_rate": 100.0, "saturated": 0, "flags": 0,
-        "gap_fraction": 0.0, "fragments": 1, "repaired": 0, "resampled_from": 0.0,
-    }  # fmt: skip
 
 
 @pytest.fixture
@@ -124,7 +118,10 @@ def filled(store: Store) -> Store:
         picks = one_pick(shard)
         key = f"{partition(f'n{number}', date(2024, 3, 1))}/{shard}/{number}.parquet"
         files = [write_attempt(store, key, picks)]
-        commit(store, Commit(shard, 0, name, "0", "r", "a", files, {}, [covered(name)], "now"))
+        commit(
+            store,
+            Commit(shard, 0, name, "0", "r", "a", files, {}, [PICKED | {"detail": name}], "now"),
+        )
     return store
 
 
@@ -213,6 +210,6 @@ def test_a_commit_that_names_a_file_elsewhere_shows_none_of_it(tmp_path: Path) -
     path = f"{folder}/../../../../../secret.parquet"
     assert (tmp_path / "catalogue" / path).exists()
     files = [{"path": path, "rows": 1, "bytes": 1, "sha256": ""}]
-    assert commit(store, Commit(shard, 0, "x", "0", "r", "a", files, {}, [covered("")], "now"))
+    assert commit(store, Commit(shard, 0, "x", "0", "r", "a", files, {}, [PICKED], "now"))
     with pytest.raises(duckdb.Error, match="disabled by configuration"):
         Catalog(store.url).sql("SELECT * FROM picks")

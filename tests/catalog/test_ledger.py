@@ -20,6 +20,7 @@ from catalog.ledger import list_months, months, read_month, resolve, summarise, 
 from catalog.query import Catalog
 from catalog.schema import LEDGER_SCHEMA, Shard, TraceId, shard_id
 from catalog.store import LocalStore, S3Store, Store
+from tests.coverage import covered
 
 TRACES = [TraceId("XX", f"S{k}", "", "HH") for k in range(4)]
 SETTINGS: dict[str, Any] = {"engine": "fast", "floors": {"P": 0.1, "S": 0.1}}
@@ -28,29 +29,7 @@ SETTINGS: dict[str, Any] = {"engine": "fast", "floors": {"P": 0.1, "S": 0.1}}
 def record(trace: int, day: date, length: int = 1, generation: int = 0, why: str = "") -> Commit:
     """A commit without picks: `no_data`, for a reason."""
     shard = Shard((TRACES[trace],), day, day + timedelta(days=length))
-    coverage = [
-        {
-            "network": day.trace.network,
-            "station": day.trace.station,
-            "location": day.trace.location,
-            "band": day.trace.band,
-            "day": day.day.isoformat(),
-            "outcome": "no_data",
-            "detail": why,
-            "picks": 0,
-            "seconds": 0.0,
-            "gap_fraction": None,
-            "segments": 0,
-            "fragments": 0,
-            "repaired": 0,
-            "n_components": 0,
-            "sampling_rate": 0.0,
-            "resampled_from": 0.0,
-            "saturated": 0,
-            "flags": 0,
-        }
-        for day in shard.station_days
-    ]
+    coverage = [covered(day, detail=why) for day in shard.station_days]
     identity = shard_id(shard, "aa", SETTINGS)
     return Commit(identity, generation, "one", "aa", "run", "a", [], {}, coverage, "2026-01-01")
 

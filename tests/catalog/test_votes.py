@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from catalog.schema import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, VOTE_SCHEMA
+from catalog.battles import ANSWERS, BATTLE_SCHEMA, JUDGED_SCHEMA, VOTE_SCHEMA
 from catalog.votes import VoteError, Votes, read_export
 from eval.arena.answers import Answers
 from eval.arena.ratings import rate

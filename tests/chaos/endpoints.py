@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from catalog.store import S3Options
+from tests.servers import HOST, free_port
 
 ROOT = Path(__file__).parents[2]
-HOST = "127.0.0.1"
 MOTO = "from moto.server import main; main()"
 
 
@@ -53,12 +52,6 @@ def inhabit(environment: Mapping[str, str]) -> Iterator[None]:
 
 def options(endpoint: str) -> S3Options:
     return S3Options(endpoint_url=endpoint, region="us-east-1")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def client(endpoint: str) -> Any:

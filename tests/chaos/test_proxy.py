@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.chaos.endpoints import free_port
 from tests.chaos.proxy import ANY, GET, LIST, PUT, Proxy, fate, rates_of
+from tests.servers import free_port
 
 SIGNED = {"Authorization": "AWS test:test"}
 BODY = bytes(range(256)) * 4000

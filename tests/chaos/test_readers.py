@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.store import open_store
-from tests.chaos.endpoints import free_port, options
+from tests.chaos.endpoints import options
 from tests.chaos.proxy import Proxy
+from tests.servers import free_port
 
 FILES = 16
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from catalog.schema import TRACE_SCHEMA
+from catalog.examined import TRACE_SCHEMA
 from eval.comparison import (
     COMPARISON_SCHEMA,
     FOUND_SCHEMA,

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from catalog.schema import ARRIVAL_SCHEMA, PICK_SCHEMA
+from catalog.schema import PICK_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.continuous import MATCHED_SCHEMA, matched, score
 
 T0 = 1_644_105_600_000_000_000

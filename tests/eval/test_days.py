@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pytest
 
-from catalog.schema import ARRIVAL_SCHEMA, COVERAGE_SCHEMA
+from catalog.schema import COVERAGE_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.days import on_days, picked_days
 
 FIRST, SECOND = date(2022, 2, 6), date(2022, 2, 7)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from catalog.schema import ARRIVAL_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.calibration import calibration
 from eval.noise import rates
 from eval.reviewed import judged_picks, score

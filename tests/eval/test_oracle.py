@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.schema import TRACE_SCHEMA
+from catalog.examined import TRACE_SCHEMA
 from eval.oracle import COMPOSITION_SCHEMA, ORACLE_SCHEMA, composition, score
 from eval.thresholds import Thresholds
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from catalog.schema import SNIPPET_SCHEMA
+from catalog.examined import SNIPPET_SCHEMA
 from eval import noise, reviewed
 from eval.arena.answers import Answers
 from eval.arena.battles import battles

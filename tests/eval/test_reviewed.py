@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from catalog.schema import ARRIVAL_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.comparison import compare
 from eval.reviewed import CURVE_SCHEMA, REVIEWED_SCHEMA, curve, extras, found_on, score
 from eval.strata import with_pick_snr

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.schema import NOISE_SCHEMA
+from catalog.truth import NOISE_SCHEMA
 from catalog.votes import Votes
 from eval.arena.answers import OVER
 from service.arena import arguments

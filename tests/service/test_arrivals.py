@@ -10,7 +10,7 @@ from obspy.core.event import Arrival, Event, Origin, Pick, ResourceIdentifier, W
 from obspy.core.event import Catalog as Events
 
 from catalog.errors import Refusal
-from catalog.schema import ARRIVAL_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from service.evaluate.arrivals import read_arrivals
 from service.evaluate.events import read_events, read_sites
 

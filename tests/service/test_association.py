@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from catalog.schema import SITE_SCHEMA
+from catalog.truth import SITE_SCHEMA
 from service.evaluate.association import P_SPEED, S_SPEED, support
 
 T0 = 1_700_000_000

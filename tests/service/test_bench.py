@@ -27,11 +27,11 @@ from service.bench.report import bench_tables
 from service.bench.speed import BREAK_EVEN, KINDS, RAY_UNITS, bench, bench_compute, gpu_share
 from service.bench.stages import ASSEMBLE, COPY, FORWARD, READ, STAGES, WINDOWS, stage_seconds
 from service.cli import main
+from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.device import device_at_hand
 from workers.engines import Engine, open_engine
-from workers.pipeline import pick_span
-from workers.span import Candidate
 from workers.synthetic import station_day, write_sds
 from workers.weights import resolve
 from workers.windows import Stack

@@ -26,6 +26,7 @@ from service.patterns import select_traces
 from service.plan import Plan, shard_size
 from service.prepare import candidate_record, candidate_weights
 from service.rectangles import rectangles
+from tests.coverage import covered
 from workers.picker import StoredCandidate, Work
 
 TRACES = [TraceId("XX", f"S{k:02d}", loc, "HH") for k in range(6) for loc in ("", "00")]
@@ -219,29 +220,7 @@ def committed(work: Work, outcome: Outcome = Outcome.PICKED, flags: int = 0) -> 
             attempt="attempt",
             files=[],
             inputs={},
-            coverage=[
-                {
-                    "network": day.trace.network,
-                    "station": day.trace.station,
-                    "location": day.trace.location,
-                    "band": day.trace.band,
-                    "day": day.day.isoformat(),
-                    "outcome": str(outcome),
-                    "detail": "",
-                    "picks": 0,
-                    "seconds": 0.0,
-                    "gap_fraction": None,
-                    "segments": 0,
-                    "fragments": 0,
-                    "repaired": 0,
-                    "n_components": 0,
-                    "sampling_rate": 0.0,
-                    "resampled_from": 0.0,
-                    "saturated": 0,
-                    "flags": flags,
-                }
-                for day in work.shard.station_days
-            ],
+            coverage=[covered(day, outcome, flags=flags) for day in work.shard.station_days],
             created="",
         )
         for name in work.candidates

@@ -14,7 +14,8 @@ import pytest
 
 from catalog.query import Catalog
 from catalog.runs import write_run_record
-from catalog.schema import NOISE_SCHEMA, TraceId, day_start_ns
+from catalog.schema import TraceId, day_start_ns
+from catalog.truth import NOISE_SCHEMA
 from eval.continuous import score as score_complete
 from service.campaign import load_campaign
 from service.cli import main

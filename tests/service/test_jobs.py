@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +23,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from catalog.query import Catalog
 from catalog.schema import TraceId, day_start_ns
+from tests.servers import await_answer, free_port
 from workers.synthetic import station_day, write_sds
 from workers.weights import BUILTIN
 
@@ -99,7 +97,7 @@ def cluster(
 ) -> Iterator[Cluster]:
     """`ray start --head` with three logical CPUs, ended by SIGTERM."""
     boto3.client("s3").create_bucket(Bucket="jobs")
-    gcs, dashboard, agent, client = (free_port() for _ in range(4))
+    gcs, dashboard, agent, client = (free_port(HOST) for _ in range(4))
     # Its sockets' paths must stay short.
     temporary = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
     log_path = tmp_path_factory.mktemp("head") / "log"
@@ -130,31 +128,12 @@ def cluster(
         )
         try:
             url = f"http://{HOST}:{dashboard}"
-            wait_for(f"{url}/api/version", head, log_path)
+            await_answer(f"{url}/api/version", head, log_path, AUTHORISED)
             yield Cluster(f"{HOST}:{gcs}", url, "jobs", temporary)
         finally:
             head.terminate()
             head.wait(timeout=60)
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if head.poll() is not None:
-            raise RuntimeError(f"the head ended: {log.read_text()}")
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, headers=AUTHORISED), timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise RuntimeError(f"no dashboard at {url}; see {log}")
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from obspy import Trace, UTCDateTime
 
 from catalog.schema import DAY_NS, StationDay, TraceId, day_start_ns
 from catalog.store import open_store
+from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
-from workers.pipeline import pick_span
-from workers.span import Candidate
 from workers.synthetic import Recording, network_days, sds_path, station_day, write_sds
 from workers.weights import resolve
 

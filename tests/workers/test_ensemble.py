@@ -9,12 +9,13 @@ import pytest
 
 from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns
 from tests.peer import aggregated, assert_same, at, on_grid, seisbench
+from tests.spans import pick_span
 from workers.archives import ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ensemble import Ensemble
-from workers.pipeline import pick_span
-from workers.span import Candidate
-from workers.weights import WeightsError, load, resolve
+from workers.preparation import WeightsError
+from workers.weights import load, resolve
 
 FILE = "continuous/chile_1h/CX_20140301/CX.PB01..HH.mseed"
 

@@ -15,6 +15,7 @@ from seisbench.data import WaveformDataWriter
 from catalog.schema import Outcome
 from catalog.store import open_store
 from workers.archives.zarr import zarr_store
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.labelled import open_labelled
 from workers.labelled.columns import described
@@ -26,7 +27,6 @@ from workers.labelled.traces import (
     snr_db,
 )
 from workers.oracle import examine
-from workers.span import Candidate
 from workers.tasks import task_windows
 from workers.weights import resolve
 

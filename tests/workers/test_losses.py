@@ -19,16 +19,17 @@ from catalog import requests
 from catalog.schema import Flag, Outcome, Shard, TraceId, day_start_ns
 from catalog.store import Throttled, open_store
 from tests.faults import Answer, Delay, FaultyS3
+from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
-from workers.archives.objects import Candidate as Named
-from workers.archives.objects import Objects
+from workers.archives.objects import NamedObject, Objects
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
 from workers.miniseed.body import Held
 from workers.miniseed.scanning import scan
 from workers.picked import Picked
-from workers.pipeline import pick_shard, pick_span
-from workers.span import Candidate, margin_ns
+from workers.pipeline import pick_shard
+from workers.span import margin_ns
 from workers.synthetic import network_days, sds_path, write_sds
 from workers.waveform import NS
 from workers.weights import resolve
@@ -56,6 +57,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write_sds(root, chain.from_iterable(recordings))
     return root
+
+
+@pytest.fixture
+def sds(recorded: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    return Path(shutil.copytree(recorded, tmp_path / "sds"))
 
 
 @pytest.fixture(scope="module")
@@ -164,17 +171,15 @@ def test_a_refused_listing_of_another_year_costs_that_year_alone(
 
 
 def test_an_unreadable_object_costs_its_own_day_alone(
-    recorded: Path,
-    tmp_path: Path,
+    sds: Path,
     stored_as: Callable[[Path], Archive],
     candidate: Candidate,
     undisturbed: dict[date, Picked],
 ) -> None:
-    shutil.copytree(recorded, tmp_path / "sds")
     for component in "ZNE":
-        path = sds_path(tmp_path / "sds", TRACE, component, BEGIN)
+        path = sds_path(sds, TRACE, component, BEGIN)
         path.write_bytes(b"<html>maintenance</html>")
-    found = picked(stored_as(tmp_path / "sds"), candidate)
+    found = picked(stored_as(sds), candidate)
     assert found[DAYS[0]].outcome is Outcome.BAD_FORMAT and "<html>" in found[DAYS[0]].detail
     check_beside_the_first_day(found, undisturbed)
 
@@ -209,17 +214,15 @@ def stored_as(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Path]
 
 @pytest.mark.parametrize("how", ["payload", "header"])
 def test_a_damaged_record_is_told_by_its_own_day_alone(
-    recorded: Path,
-    tmp_path: Path,
+    sds: Path,
     stored_as: Callable[[Path], Archive],
     candidate: Candidate,
     undisturbed: dict[date, Picked],
     how: str,
 ) -> None:
     """Out of reach of the next day its object is read for that day's halo, and nothing is said."""
-    shutil.copytree(recorded, tmp_path / "sds")
-    damaged(tmp_path / "sds", REACH_NS + 20 * NS, how)
-    found = picked(stored_as(tmp_path / "sds"), candidate)
+    damaged(sds, REACH_NS + 20 * NS, how)
+    found = picked(stored_as(sds), candidate)
     first, second, third = (found[day] for day in DAYS)
     assert (first.flags, first.repaired) == (Flag.SALVAGED, 1)
     assert re.search("records of XX.LOS..HHZ|bytes are no record", first.detail)
@@ -230,17 +233,15 @@ def test_a_damaged_record_is_told_by_its_own_day_alone(
 
 @pytest.mark.parametrize("how", ["payload", "header"])
 def test_a_damaged_record_in_the_halo_is_marked_as_far_as_it_reaches(
-    recorded: Path,
-    tmp_path: Path,
+    sds: Path,
     stored_as: Callable[[Path], Archive],
     candidate: Candidate,
     undisturbed: dict[date, Picked],
     how: str,
 ) -> None:
-    shutil.copytree(recorded, tmp_path / "sds")
     before = 12 * NS
-    damaged(tmp_path / "sds", before, how)
-    found = picked(stored_as(tmp_path / "sds"), candidate)
+    damaged(sds, before, how)
+    found = picked(stored_as(sds), candidate)
     first, second, third = (found[day] for day in DAYS)
     assert first.flags == Flag.SALVAGED
     assert (second.flags, second.repaired) == (Flag.HALO_LOST, 0)
@@ -254,32 +255,29 @@ def test_a_damaged_record_in_the_halo_is_marked_as_far_as_it_reaches(
 
 
 def test_how_far_a_loss_reaches_is_a_matter_of_the_candidates_rate(
-    recorded: Path, tmp_path: Path, candidate: Candidate
+    sds: Path, candidate: Candidate
 ) -> None:
     """A slower model's windows are longer; and its company changes nothing for a faster one."""
-    shutil.copytree(recorded, tmp_path / "sds")
-    damaged(tmp_path / "sds", REACH_NS + 10 * NS, "payload")
+    damaged(sds, REACH_NS + 10 * NS, "payload")
     slow = replace(
         candidate, name="slow", preparation=replace(candidate.preparation, sampling_rate=50)
     )
     assert margin_ns(50) > REACH_NS + 20 * NS
-    (_, alone, _) = pick_shard(local(tmp_path / "sds"), SHARD, [candidate])
-    (_, both, _) = pick_shard(local(tmp_path / "sds"), SHARD, [candidate, slow])
+    (_, alone, _) = pick_shard(local(sds), SHARD, [candidate])
+    (_, both, _) = pick_shard(local(sds), SHARD, [candidate, slow])
     assert both.picked["c"].picks.equals(alone.picked["c"].picks)
     assert (both.picked["c"].flags, both.picked["c"].detail) == (0, "")
     assert both.picked["slow"].flags & Flag.HALO_LOST
 
 
 def test_what_a_cut_off_object_lacks_is_marked_on_the_day_after(
-    recorded: Path,
-    tmp_path: Path,
+    sds: Path,
     stored_as: Callable[[Path], Archive],
     candidate: Candidate,
 ) -> None:
-    shutil.copytree(recorded, tmp_path / "sds")
-    path = sds_path(tmp_path / "sds", TRACE, "Z", MIDDLE)
+    path = sds_path(sds, TRACE, "Z", MIDDLE)
     path.write_bytes(path.read_bytes()[:-700])
-    found = picked(stored_as(tmp_path / "sds"), candidate)
+    found = picked(stored_as(sds), candidate)
     assert [found[day].flags for day in DAYS] == [0, Flag.TRUNCATED, Flag.HALO_LOST]
     assert [bool(found[day].detail) for day in DAYS] == [False, True, True]
 
@@ -287,11 +285,10 @@ def test_what_a_cut_off_object_lacks_is_marked_on_the_day_after(
 @pytest.mark.parametrize("cut_s", [[200], [60, 100, 250], [1, 299]])
 @pytest.mark.parametrize("where_s", [5, 100])
 def test_beside_a_damaged_record_rows_do_not_depend_on_cuts(
-    recorded: Path, tmp_path: Path, candidate: Candidate, cut_s: list[int], where_s: int
+    sds: Path, candidate: Candidate, cut_s: list[int], where_s: int
 ) -> None:
-    shutil.copytree(recorded, tmp_path / "sds")
-    damaged(tmp_path / "sds", where_s * NS, "payload")
-    archive, begin = local(tmp_path / "sds"), MIDDLE - 150 * NS
+    damaged(sds, where_s * NS, "payload")
+    archive, begin = local(sds), MIDDLE - 150 * NS
     whole = pick_span(archive, TRACE, begin, begin + 400 * NS, [candidate])["c"].picks
     edges = [begin, *(begin + second * NS for second in cut_s), begin + 400 * NS]
     parts = [
@@ -305,11 +302,10 @@ def test_beside_a_damaged_record_rows_do_not_depend_on_cuts(
 
 @pytest.mark.parametrize("cut_s", [[200], [60, 100, 250], [1, 299]])
 def test_beside_a_lost_object_rows_do_not_depend_on_cuts(
-    recorded: Path, tmp_path: Path, candidate: Candidate, cut_s: list[int]
+    sds: Path, candidate: Candidate, cut_s: list[int]
 ) -> None:
-    shutil.copytree(recorded, tmp_path / "sds")
-    sds_path(tmp_path / "sds", TRACE, "Z", BEGIN).write_bytes(b"<html>")
-    archive = local(tmp_path / "sds")
+    sds_path(sds, TRACE, "Z", BEGIN).write_bytes(b"<html>")
+    archive = local(sds)
     whole = pick_span(archive, TRACE, MIDDLE, MIDDLE + 400 * NS, [candidate])["c"].picks
     edges = [MIDDLE, *(MIDDLE + second * NS for second in cut_s), MIDDLE + 400 * NS]
     parts = [
@@ -372,21 +368,18 @@ def test_no_more_objects_wait_in_memory_than_is_said(
 
     monkeypatch.setattr(objects.store, "fetch_part", fetch_part)
     for taken, (named, body) in enumerate(
-        objects._coming([Named(f"{k:02d}", 0, 1) for k in range(30)])
+        objects._coming([NamedObject(f"{k:02d}", 0, 1) for k in range(30)])
     ):
         assert body is not None and body.result().size == 100
         assert named.key == f"{taken:02d}" and len(begun) <= taken + 6
     assert len(begun) == 30
 
 
-def test_one_of_many_candidates_is_not_judged_by_another(
-    recorded: Path, tmp_path: Path, candidate: Candidate
-) -> None:
+def test_one_of_many_candidates_is_not_judged_by_another(sds: Path, candidate: Candidate) -> None:
     """All candidates of a station-day share its losses."""
-    shutil.copytree(recorded, tmp_path / "sds")
-    sds_path(tmp_path / "sds", TRACE, "N", BEGIN).write_bytes(b"")
+    sds_path(sds, TRACE, "N", BEGIN).write_bytes(b"")
     pair = [candidate, replace(candidate, name="d", floors={"P": 0.5, "S": 0.5})]
-    (_, second, _) = pick_shard(local(tmp_path / "sds"), SHARD, pair)
+    (_, second, _) = pick_shard(local(sds), SHARD, pair)
     assert {name: one.flags for name, one in second.picked.items()} == {
         "c": Flag.HALO_LOST,
         "d": Flag.HALO_LOST,

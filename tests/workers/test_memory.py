@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from catalog.schema import DAY_NS, day_start_ns
-from tests.workers.test_decode import miniseed
+from tests.workers.records import miniseed
 from workers.miniseed.records import ChannelId
 
 DAY = date(2022, 2, 4)
@@ -26,7 +26,7 @@ from catalog.schema import Shard, TraceId
 from workers.archives import ArchiveConfig, open_archive
 from workers.engines import open_engine, use_threads
 from workers.pipeline import pick_shard
-from workers.span import Candidate
+from workers.candidate import Candidate
 from workers.weights import resolve
 
 use_threads(1)

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 import pytest
 from obspy.taup import TauPyModel
 
-from catalog.schema import EVENT_SCHEMA, TraceId, day_start_ns
+from catalog.schema import TraceId, day_start_ns
+from catalog.truth import EVENT_SCHEMA
 from workers.archives import ArchiveConfig, open_archive
 from workers.noise_windows import NoiseRule, around_arrivals, noise_windows
 from workers.samples import spans_over

@@ -9,11 +9,12 @@ import pytest
 
 from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId
 from catalog.store import AccessDenied, LocalStore, Part
+from tests.spans import pick_span
 from workers.archives import ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.picked import Picked
-from workers.pipeline import pick_shard, pick_span
-from workers.span import Candidate
+from workers.pipeline import pick_shard
 from workers.synthetic import Recording, sds_path, station_day, write_sds
 from workers.weights import resolve
 

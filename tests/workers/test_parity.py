@@ -11,11 +11,11 @@ import torch
 
 from catalog.schema import DAY_NS, Flag, TraceId, day_of, day_start_ns
 from tests.peer import THRESHOLDS, aggregated, assert_same, at, on_grid, seisbench, theirs
+from tests.spans import pick_span
 from workers.archives import ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.phasenet import WINDOW
-from workers.pipeline import pick_span
-from workers.span import Candidate
 from workers.waveform import grid_index
 from workers.weights import Weights, load
 from workers.windows import STEP

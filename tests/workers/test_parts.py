@@ -19,12 +19,12 @@ from workers import pipeline
 from workers.archives import Archive, ArchiveConfig, TooMuch, open_archive
 from workers.archives import objects as gathering
 from workers.archives import zarr as stored
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
 from workers.parts import Gathered, Part, ahead, in_parts
 from workers.picked import PRECEDENCE, Counted, Picked, joined
 from workers.pipeline import StationDayPicked, pick_shard
-from workers.span import Candidate
 from workers.synthetic import network_days, sds_path, station_day, write_sds
 from workers.tensors import Eager, TensorEngine
 from workers.waveform import Samples

@@ -19,10 +19,10 @@ from workers.archives import ArchiveConfig, StationDayArchive, open_archive
 from workers.archives.archive import HOMES
 from workers.archives.glimpse import READ_BYTES, READS, channels_within
 from workers.archives.layout import Named
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.epochs import EVER, Epochs
 from workers.pipeline import pick_shard
-from workers.span import Candidate
 from workers.synthetic import network_days, write_sds
 from workers.weights import resolve
 

@@ -12,11 +12,13 @@ from scipy.signal import resample_poly
 from catalog.schema import DAY_NS, Flag, Outcome, TraceId, day_start_ns
 from catalog.store import open_store
 from tests.peer import assert_same, at, seisbench, theirs
+from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
-from workers.pipeline import pick_span, read_span
-from workers.span import Candidate, Span
+from workers.pipeline import read_span
+from workers.span import Span
 from workers.synthetic import sds_path, station_day
 from workers.waveform import NS
 from workers.weights import Weights, load, resolve

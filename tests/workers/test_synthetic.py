@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import pytest
 from numpy.typing import NDArray
 
-from catalog.schema import ARRIVAL_SCHEMA, COMPONENTS, DAY_NS, TraceId, day_of
+from catalog.schema import COMPONENTS, DAY_NS, TraceId, day_of
+from catalog.truth import ARRIVAL_SCHEMA
 from workers.synthetic import (
     CLEAR,
     RATE,

@@ -21,12 +21,12 @@ from obspy.signal.rotate import rotate2zne
 
 from catalog.schema import DAY_NS, Flag, Outcome, Shard, StationDay, TraceId
 from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
 from workers.picker import coverage_row
 from workers.pipeline import StationDayPicked, pick_shard
 from workers.quality import Quality
-from workers.span import Candidate
 from workers.synthetic import sds_path, station_day, write_sds
 from workers.waveform import Reading
 from workers.weights import resolve

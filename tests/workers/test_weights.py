@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from catalog.schema import PHASES
 from workers.engines import open_engine
 from workers.phasenet import WINDOW
+from workers.preparation import WeightsError
 from workers.recipe import Recipe
-from workers.weights import Weights, WeightsError, averaged, from_bytes, load, resolve
+from workers.weights import Weights, averaged, from_bytes, load, resolve
 
 KINDS: list[dict[str, Any]] = [
     {"phases": "NPS", "norm": "std", "component_order": "ENZ"},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from seisbench.ext import stack_windows
 
 from workers.phasenet import WINDOW
-from workers.weights import Preparation
+from workers.preparation import Preparation
 from workers.windows import STEP, Stack, cut, normalise, segments, window_starts
 
 

@@ -99,6 +99,7 @@ class ArchiveConfig(BaseModel):
         return {**values, "root": fixed, "pattern": "/".join(folders[first:])}
 
     def store(self) -> Store:
+        """The store of its root. Raises Refusal for a root that is none."""
         options = S3Options(self.anonymous, self.endpoint_url, self.region, self.profile)
         return open_store(self.root, options)
 
@@ -116,6 +117,7 @@ class Holding:
 
     @property
     def station_day(self) -> StationDay:
+        """Which it is."""
         return StationDay(self.trace, self.day)
 
 

@@ -13,20 +13,12 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
-from catalog.schema import (
-    COMPONENTS,
-    DAY_NS,
-    Outcome,
-    TraceId,
-    day_of,
-    day_start_ns,
-    days_between,
-    upper,
-)
+from catalog.codes import upper
+from catalog.schema import COMPONENTS, DAY_NS, Outcome, TraceId, day_of, day_start_ns, days_between
 from catalog.store import AccessDenied, Listed, Store
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.layout import Layout, Wanted
-from workers.archives.objects import SPILL_NS, Candidate, Objects, require_root
+from workers.archives.objects import SPILL_NS, NamedObject, Objects, require_root
 from workers.waveform import ALIASES, Lost, Reading
 
 LISTINGS = 16
@@ -57,12 +49,12 @@ class DailyArchive:
                     yield Holding(trace, day, size)
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
-        def of(day: date) -> list[Candidate]:
+        def of(day: date) -> list[NamedObject]:
             entries = self._entries(trace, day)
-            return [replace(candidate_of(day, entry.key), trace=trace) for entry in entries]
+            return [replace(named_for(day, entry.key), trace=trace) for entry in entries]
 
-        candidates, unlisted = of_days(of, start_ns, end_ns)
-        return self._objects.gather(trace, candidates, start_ns, end_ns, unlisted)
+        objects, unlisted = of_days(of, start_ns, end_ns)
+        return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)
 
     def _entries(self, trace: TraceId, day: date) -> Sequence[Listed]:
         """Objects of a trace's day; the names of some may have the band in lower case."""
@@ -97,6 +89,7 @@ class DayKeys(Generic[Owner]):
         self._listed: dict[str, dict[date, list[Listed]]] = {}
 
     def of(self, owner: Owner, prefix: str) -> Mapping[date, Sequence[Listed]]:
+        """The objects of an owner below a prefix, by day. Raises what listing raises."""
         if self._owner != owner:
             self._owner = owner
             self._listed = {}
@@ -110,6 +103,7 @@ class DayKeys(Generic[Owner]):
         return self._listed[prefix]
 
     def forget(self) -> None:
+        """List anew from now on."""
         self._owner = None
 
 
@@ -125,9 +119,9 @@ def _trace_day(layout: Layout, key: str) -> tuple[TraceId, date] | None:
         return None
 
 
-def candidate_of(day: date, key: str) -> Candidate:
+def named_for(day: date, key: str) -> NamedObject:
     """An object that is named for a day."""
-    return Candidate(key, day_start_ns(day), day_start_ns(day) + DAY_NS)
+    return NamedObject(key, day_start_ns(day), day_start_ns(day) + DAY_NS)
 
 
 def days_around(start_ns: int, end_ns: int) -> Iterator[date]:
@@ -137,16 +131,16 @@ def days_around(start_ns: int, end_ns: int) -> Iterator[date]:
 
 
 def of_days(
-    candidates_of: Callable[[date], Sequence[Candidate]], start_ns: int, end_ns: int
-) -> tuple[list[Candidate], list[Lost]]:
+    objects_of: Callable[[date], Sequence[NamedObject]], start_ns: int, end_ns: int
+) -> tuple[list[NamedObject], list[Lost]]:
     """Objects of the days that a span may need; of a day whose listing is refused nobody knows."""
-    found: list[Candidate] = []
+    found: list[NamedObject] = []
     lost = []
     for day in days_around(start_ns, end_ns):
         try:
-            found += candidates_of(day)
+            found += objects_of(day)
         except AccessDenied as error:
-            lost.append(candidate_of(day, "").lost(Outcome.ACCESS_DENIED, str(error.strerror)))
+            lost.append(named_for(day, "").lost(Outcome.ACCESS_DENIED, str(error.strerror)))
     return found, lost
 
 

@@ -16,7 +16,7 @@ from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between
 from catalog.store import AccessDenied, MissingObject
 from catalog.verbs import CredentialsRefused
 from workers.archives.archive import ArchiveConfig, Holding
-from workers.archives.objects import Candidate, Objects, require_root
+from workers.archives.objects import NamedObject, Objects, require_root
 from workers.decode import BadFormat, extents
 from workers.waveform import ALIASES, Reading
 
@@ -29,12 +29,14 @@ Index = dict[str, dict[str, Any]]
 
 
 class FilesArchive:
+    """Objects of any name below a root; what each holds is known by looking into all of them."""
+
     def __init__(self, config: ArchiveConfig) -> None:
         self.store = config.store()
         self._pattern = glob_pattern(config.pattern)
         self._objects = Objects(self.store)
         self._index: Index | None = None
-        self._by_trace: dict[TraceId, list[Candidate]] = {}
+        self._by_trace: dict[TraceId, list[NamedObject]] = {}
 
     @property
     def index(self) -> Index:
@@ -55,8 +57,8 @@ class FilesArchive:
         self._by_trace = {}
         for key, entry in index.items():
             for trace, start, end in entry.get("spans", ()):
-                candidates = self._by_trace.setdefault(TraceId.parse(trace), [])
-                candidates.append(Candidate(key, start, end))
+                objects = self._by_trace.setdefault(TraceId.parse(trace), [])
+                objects.append(NamedObject(key, start, end))
 
     @property
     def unreadable(self) -> Mapping[str, str]:

@@ -14,7 +14,8 @@ from functools import cached_property
 from string import Formatter
 from typing import Any, NamedTuple
 
-from catalog.schema import TraceId, spelled_code
+from catalog.codes import spelled_code
+from catalog.schema import TraceId
 
 BY_NAME = 4
 """So few stations are listed one by one: of a day of all that is the smaller part."""
@@ -30,6 +31,7 @@ class Home:
 
     @property
     def bucket(self) -> str:
+        """Its S3 bucket."""
         return self.root.removeprefix("s3://").partition("/")[0]
 
 
@@ -71,6 +73,7 @@ class Layout:
     home: Home | None = None
 
     def key(self, named: Named) -> str:
+        """The key of an object, the inverse of `parse`."""
         return self.template.format(
             year=f"{named.day.year:04d}",
             doy=f"{named.day:%j}",

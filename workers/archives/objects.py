@@ -28,6 +28,7 @@ from workers.archives.archive import MOST_SAMPLES, TooMuch
 from workers.contents import select, unpack_selected
 from workers.decode import BadFormat, Contents, Decoded, extents, look_into
 from workers.decoded import Channel
+from workers.fragments import clip
 from workers.miniseed.body import PIECE
 from workers.miniseed.records import ChannelId
 from workers.waveform import Fragment, Lost, Reading, Told, grid_index
@@ -57,7 +58,7 @@ SPILL_NS = 3_600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class NamedObject:
     """An object that may hold samples of [start_ns, end_ns), the span it is named for.
 
     trace: that it is named for, too, where its name tells one.
@@ -69,9 +70,11 @@ class Candidate:
     trace: TraceId | None = None
 
     def may_hold(self, start_ns: int, end_ns: int) -> bool:
+        """Whether it is worth a request for [start_ns, end_ns)."""
         return self.start_ns - SPILL_NS < end_ns and self.end_ns + SPILL_NS > start_ns
 
     def lost(self, outcome: Outcome, why: str) -> Lost:
+        """What a reading lacks by it, over the span it is named for."""
         return Lost(outcome, self.start_ns, self.end_ns, why)
 
 
@@ -135,12 +138,12 @@ class Objects:
     def gather(
         self,
         trace: TraceId,
-        candidates: Iterable[Candidate],
+        objects: Iterable[NamedObject],
         start_ns: int,
         end_ns: int,
         unlisted: Sequence[Lost] = (),
     ) -> Reading:
-        """What the candidates hold of a trace inside [start_ns, end_ns).
+        """What the objects hold of a trace inside [start_ns, end_ns).
 
         unlisted: what may exist beside them, and where.
         An object counts for its own span and SPILL_NS around it, so that a sample is found or not
@@ -152,19 +155,19 @@ class Objects:
         detail: list[Told] = []
         repairs: list[int] = []
         lost = list(unlisted)
-        wanted = [one for one in candidates if one.may_hold(start_ns, end_ns)]
-        for candidate, body in self._coming(wanted):
+        wanted = [one for one in objects if one.may_hold(start_ns, end_ns)]
+        for named, body in self._coming(wanted):
             room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
             try:
-                found, etag = self._read(candidate, body, trace, start_ns, end_ns, room)
+                found, etag = self._read(named, body, trace, start_ns, end_ns, room)
             except MissingObject:
                 continue  # removed since it was listed: the archive does not hold it
             except AccessDenied as error:
-                lost.append(candidate.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
+                lost.append(named.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
                 continue
-            inputs[self.store.url_of(candidate.key)] = etag
+            inputs[self.store.url_of(named.key)] = etag
             if isinstance(found, BadFormat):
-                lost.append(candidate.lost(Outcome.BAD_FORMAT, str(found)))
+                lost.append(named.lost(Outcome.BAD_FORMAT, str(found)))
                 continue
             detail += found.detail
             for channel in found.channels.values():
@@ -175,17 +178,17 @@ class Objects:
         detail = [one for one in dict.fromkeys(detail) if one[1] < end_ns and one[2] > start_ns]
         return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost)
 
-    def _coming(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Body | None]]:
-        """The candidates in order, each with its bytes on their way where it is not known yet."""
+    def _coming(self, objects: Sequence[NamedObject]) -> Iterator[tuple[NamedObject, Body | None]]:
+        """The objects in order, each with its bytes on their way where it is not known yet."""
         pool = ThreadPoolExecutor(FETCHES)
 
-        def begun(candidate: Candidate) -> tuple[Candidate, Body | None]:
-            if candidate.key in self._known:
-                return candidate, None
-            return candidate, pool.submit(StoredBody, self.store, candidate.key)
+        def begun(named: NamedObject) -> tuple[NamedObject, Body | None]:
+            if named.key in self._known:
+                return named, None
+            return named, pool.submit(StoredBody, self.store, named.key)
 
         try:
-            yield from _ahead(map(begun, candidates), FETCHES)
+            yield from _ahead(map(begun, objects), FETCHES)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -197,7 +200,7 @@ class Objects:
 
     def _read(
         self,
-        candidate: Candidate,
+        named: NamedObject,
         body: Body | None,
         trace: TraceId,
         start_ns: int,
@@ -208,12 +211,12 @@ class Objects:
         coming = [body] if body else []
 
         def read() -> tuple[Decoded | BadFormat, str]:
-            known = self._look(candidate.key, coming.pop() if coming else None)
-            found = _inside(known, candidate, trace, start_ns, end_ns, room)
+            known = self._look(named.key, coming.pop() if coming else None)
+            found = _inside(known, named, trace, start_ns, end_ns, room)
             self._forget()
             return found, known.body.etag
 
-        return self._settled(candidate.key, read)
+        return self._settled(named.key, read)
 
     def _settled(self, key: str, read: Callable[[], _T]) -> _T:
         """What `read` gives of one version of an object, begun again where that has changed."""
@@ -263,23 +266,23 @@ def _ahead(items: Iterator[_T], count: int) -> Iterator[_T]:
 
 
 def _inside(
-    known: _Known, candidate: Candidate, trace: TraceId, start_ns: int, end_ns: int, room: int
+    known: _Known, named: NamedObject, trace: TraceId, start_ns: int, end_ns: int, room: int
 ) -> Decoded | BadFormat:
     """The samples of a trace in a span, at most `room` of them, else raises TooMuch."""
     found = known.found
     if isinstance(found, BadFormat):
         return found
-    low, high = candidate.start_ns - SPILL_NS, candidate.end_ns + SPILL_NS
+    low, high = named.start_ns - SPILL_NS, named.end_ns + SPILL_NS
     beyond = any(
         codes.trace == trace and (start < low or end > high) for codes, start, end in extents(found)
     )
     start_ns, end_ns = max(start_ns, low), min(end_ns, high)
-    own = candidate.start_ns, candidate.end_ns
+    own = named.start_ns, named.end_ns
     detail: list[Told] = []
     held = sorted({str(codes.trace) for codes, _, _ in extents(found)})
-    if candidate.trace is not None and str(candidate.trace) not in held:
+    if named.trace is not None and str(named.trace) not in held:
         others = ", ".join(held[:NAMED]) or "nothing"
-        detail.append((f"{known.body.url}: named for {candidate.trace}, and holds {others}", *own))
+        detail.append((f"{known.body.url}: named for {named.trace}, and holds {others}", *own))
     if isinstance(found, Contents):
         stretches = select(known.body, found, trace, start_ns, end_ns)
         samples = sum(int(found.records.count[stretch.rows].sum()) for stretch in stretches)
@@ -301,7 +304,7 @@ def _inside(
         if codes.trace == trace:
             parts = [clip(fragment, *clipped) for fragment in channel.fragments]
             inside = [part for part in parts if part and overlaps(part, start_ns, end_ns)]
-            flags = [_to_its_end(flag, candidate) for flag in channel.flags]
+            flags = [_to_its_end(flag, named) for flag in channel.flags]
             channels[codes] = replace(channel, fragments=inside, flags=flags)
     result = Decoded(channels, detail)
     samples = sum(len(one.samples) for channel in channels.values() for one in channel.fragments)
@@ -310,10 +313,10 @@ def _inside(
     return result
 
 
-def _to_its_end(flag: tuple[int, int, int], candidate: Candidate) -> tuple[int, int, int]:
+def _to_its_end(flag: tuple[int, int, int], named: NamedObject) -> tuple[int, int, int]:
     """What an object that is cut off lacks may be as long as what it is named for."""
     bits, low, high = flag
-    return bits, low, max(high, candidate.end_ns) if bits == Flag.TRUNCATED else high
+    return bits, low, max(high, named.end_ns) if bits == Flag.TRUNCATED else high
 
 
 def overlaps(fragment: Fragment, start_ns: int, end_ns: int) -> bool:
@@ -321,33 +324,6 @@ def overlaps(fragment: Fragment, start_ns: int, end_ns: int) -> bool:
     return fragment.start <= grid_index(end_ns, fragment.rate) and fragment.stop >= grid_index(
         start_ns, fragment.rate
     )
-
-
-def clip(fragment: Fragment, start_ns: int, end_ns: int) -> Fragment | None:
-    """The part of a fragment on the grid of [start_ns, end_ns); itself where that is all of it."""
-    low = max(fragment.start, grid_index(start_ns, fragment.rate))
-    high = min(fragment.stop, grid_index(end_ns, fragment.rate))
-    if (low, high) == (fragment.start, fragment.stop):
-        return fragment
-    if low >= high:
-        return None
-    part = slice(low - fragment.start, high - fragment.start)
-    return replace(
-        fragment,
-        start=low,
-        samples=fragment.samples[part].copy(),  # not to hold the rest
-        valid=None if fragment.valid is None else fragment.valid[part],
-        offsets=offsets_within(fragment.offsets, low, high),
-    )
-
-
-def offsets_within(offsets: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
-    """Rows of an offset table (see Fragment) that hold in [start, stop), the first at `start`."""
-    first = max(int(np.searchsorted(offsets[:, 0], start, side="right")) - 1, 0)
-    last = int(np.searchsorted(offsets[:, 0], stop, side="left"))
-    rows = offsets[first : max(last, first + 1)].copy()
-    rows[0, 0] = start
-    return rows
 
 
 def require_root(store: Store) -> None:

@@ -15,13 +15,14 @@ from datetime import date
 from functools import partial
 from itertools import groupby, pairwise
 
-from catalog.schema import EPOCH, TraceId, spelled_code
+from catalog.codes import spelled_code
+from catalog.schema import EPOCH, TraceId
 from catalog.store import AccessDenied, Listed, MissingObject
 from workers.archives.archive import ArchiveConfig, Holding
-from workers.archives.daily import DayKeys, candidate_of, concurrently, of_days
+from workers.archives.daily import DayKeys, concurrently, named_for, of_days
 from workers.archives.glimpse import channels_within
 from workers.archives.layout import Layout, Named, Wanted
-from workers.archives.objects import Candidate, Objects, require_root
+from workers.archives.objects import NamedObject, Objects, require_root
 from workers.decode import BadFormat
 from workers.epochs import Epochs
 from workers.waveform import ALIASES, Reading
@@ -68,13 +69,13 @@ class StationDayArchive:
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         station = spelled_code(trace.network), spelled_code(trace.station)
 
-        def of(day: date) -> list[Candidate]:
+        def of(day: date) -> list[NamedObject]:
             prefix = self._layout.key(Named(*station, "", "", day))
             versions = self._keys.of(station, prefix).get(day, ())
-            return [candidate_of(day, max(versions, key=_stamp).key)] if versions else []
+            return [named_for(day, max(versions, key=_stamp).key)] if versions else []
 
-        candidates, unlisted = of_days(of, start_ns, end_ns)
-        return self._objects.gather(trace, candidates, start_ns, end_ns, unlisted)
+        objects, unlisted = of_days(of, start_ns, end_ns)
+        return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)
 
     def _listing(self, prefix: str) -> tuple[str, dict[tuple[Station, date], tuple[int, int]]]:
         """Version and bytes of the newest object of every station-day under a prefix."""

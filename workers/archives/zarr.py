@@ -44,8 +44,9 @@ from catalog.schema import (
 )
 from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreUnavailable
 from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
-from workers.archives.objects import offsets_within, require_root
+from workers.archives.objects import require_root
 from workers.decode import BadFormat
+from workers.fragments import offsets_within
 from workers.waveform import Fragment, Lost, Reading, Told, grid_index
 
 FORMAT = "tidepick-continuous-1"
@@ -85,6 +86,8 @@ def _on_zarrs_loop(filesystem: Any) -> Any:
 
 
 class ZarrArchive:
+    """Station-days as `tidepick ingest` writes them (workers/ingest.py)."""
+
     def __init__(self, config: ArchiveConfig) -> None:
         self.store = config.store()
 

@@ -38,7 +38,7 @@ STACKED = "data"
 
 
 class CsvZarr:
-    """strata: columns of the csv to take along."""
+    """strata: columns of the csv to take along. Raises BenchmarkError."""
 
     def __init__(self, path: str, strata: Sequence[str] = ()) -> None:
         folder, _, name = path.rpartition("/")

@@ -38,7 +38,7 @@ _NAME = re.compile(r"([A-Z0-9]{1,2})_([A-Z0-9]{1,5})_.+")
 
 
 class Npz:
-    """strata: names of arrays [traces] to take along."""
+    """strata: names of arrays [traces] to take along. Raises BenchmarkError."""
 
     def __init__(self, path: str, strata: Sequence[str] = ()) -> None:
         file = Path(path).expanduser()

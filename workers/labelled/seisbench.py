@@ -37,7 +37,7 @@ _GARBLED = (OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError)
 
 
 class SeisBenchFolder:
-    """strata: columns of the metadata to take along."""
+    """strata: columns of the metadata to take along. Raises BenchmarkError."""
 
     def __init__(self, path: str, strata: Sequence[str] = ()) -> None:
         self._folder = Path(path).expanduser()

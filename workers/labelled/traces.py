@@ -109,7 +109,9 @@ class Labelled(Protocol):
         """All of it, in order, at most `size` traces each."""
         ...
 
-    def describe(self, piece: Piece) -> Iterator[Description]: ...
+    def describe(self, piece: Piece) -> Iterator[Description]:
+        """Labels and metadata of each trace, in order; no samples are read."""
+        ...
 
     def read(self, piece: Piece) -> Iterator[LabelledTrace | Unreadable]:
         """One trace at a time, in the order of `describe`."""
@@ -117,6 +119,7 @@ class Labelled(Protocol):
 
 
 def pieces_of(chunk: str, count: int, size: int) -> Iterator[Piece]:
+    """A chunk of `count` traces in pieces of `size`, the last one shorter."""
     for start in range(0, count, size):
         yield Piece(chunk, start, min(start + size, count))
 

@@ -19,7 +19,9 @@ class Body(Protocol):
     """`size` bytes; what `read` gives never mixes two versions of the object."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes of the object."""
+        ...
 
     def read(self, start: int, stop: int) -> memoryview:
         """Bytes [start, stop) as far as the object reaches."""
@@ -40,7 +42,7 @@ class Held:
 def pieces(
     body: Body, at: NDArray[np.int64], length: NDArray[np.int32]
 ) -> Iterator[tuple[slice, int, memoryview]]:
-    """Records at ascending positions, as few reads of up to PIECE bytes as hold them all.
+    """Records at ascending positions `at` [r], `length` bytes each, in few reads of up to PIECE.
 
     Yields which of them a piece holds, the position of its first byte, and its bytes. Records that
     lie far apart come in pieces of their own.

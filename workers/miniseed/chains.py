@@ -98,7 +98,7 @@ def _cut_by_drift(records: Records, rows: Rows, rate: float) -> Iterator[Rows]:
 def offsets(
     records: Records, rows: Rows, rate: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Per record of a chain: grid index of its first sample, and true minus grid time in ns."""
+    """Of the r rows of a chain: grid index [r] of the first sample, true minus grid ns [r]."""
     count = records.count[rows]
     before = np.cumsum(count) - count
     first = grid_index(int(records.start[rows[0]]), rate)

@@ -38,6 +38,7 @@ record it is at most. Rates that recorders have differ by more, clocks by no who
 
 
 def sane(rate: FloatArray) -> NDArray[np.bool_]:
+    """Which rates, in Hz, any recorder has; bool like `rate`, False for NaN."""
     return np.asarray((rate > LEAST_HZ) & (rate < MOST_HZ))
 
 

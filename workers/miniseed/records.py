@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import TraceId, safe_code, upper
+from catalog.codes import safe_code, upper
+from catalog.schema import TraceId
 from workers.waveform import RATE_TOLERANCE
 
 NS = 1_000_000_000
@@ -99,7 +100,7 @@ class Records:
 
 
 def snapped(rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each rate, or the whole number that it means, where it is within RATE_TOLERANCE of one."""
+    """Each rate [r] in Hz, or the whole number within RATE_TOLERANCE that it means."""
     if len(rate) and rate[0] == np.rint(rate[0]) and (rate == rate[0]).all():
         return rate
     whole = np.rint(rate)
@@ -109,7 +110,7 @@ def snapped(rate: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def duration_ns(count: NDArray[np.signedinteger[Any]], rate: float) -> NDArray[np.int64]:
-    """Time that samples take; exact where the sampling interval is whole nanoseconds."""
+    """ns [r] that samples take; exact where the sampling interval is whole nanoseconds."""
     interval = NS / rate
     whole = round(interval)
     count = count.astype(np.int64)

@@ -22,13 +22,13 @@ DISORDER = 0.01
 EARLIEST, LATEST = 0, 7_258_118_400 * NS
 """1970 and 2200: no record outside was ever recorded digitally."""
 
-INT32, INT16 = 3, 1
+INT32 = 3
 _EXCHANGED = (INT32, *STEIM)
 """Encodings that one recorder may use in turn."""
 
 
 def ends(records: Records, rows: Rows) -> NDArray[np.int64]:
-    """ns at which the sample after the last of each is due; of a damaged rate, its start."""
+    """ns [rows] at which the sample after the last is due; of a damaged rate, the start."""
     rate = records.rate[rows]
     if len(rows) and rate.min() == rate.max() and rate[0] > 0:
         return records.start[rows] + duration_ns(records.count[rows], float(rate[0]))
@@ -37,12 +37,15 @@ def ends(records: Records, rows: Rows) -> NDArray[np.int64]:
 
 
 def possible(records: Records) -> NDArray[np.bool_]:
-    """Whether each record begins at a time at which there were recorders."""
+    """Whether each record begins when there were recorders: bool [records]."""
     return np.asarray((records.start >= EARLIEST) & (records.start < LATEST))
 
 
 def misnamed(records: Records, waveform: NDArray[np.bool_]) -> Rows:
-    """Records that alone have their codes, in a hole of the channel before and after them."""
+    """Records that alone have their codes, in a hole of the channel before and after them.
+
+    waveform: bool [records], which hold samples.
+    """
     channel = records.channel
     if len(records.channels) < 2 or len(channel) < 3:
         return np.zeros(0, np.intp)
@@ -103,7 +106,7 @@ def miscoded(records: Records, rows: Rows) -> Rows:
 
 
 def holes(records: Records, good: Rows, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last ns that each damaged record leaves empty among `good` ones of its channel.
+    """First and last ns [rows] that damaged records leave empty among `good` ones of the channel.
 
     Between its neighbours in the object; at an end of the channel as long as it claims to be.
     Where that is no time at all, first and last are one. There is at least one good record.
@@ -118,7 +121,7 @@ def holes(records: Records, good: Rows, rows: Rows) -> tuple[NDArray[np.int64], 
 
 
 def room(records: Records, rows: Rows | slice) -> NDArray[np.int64]:
-    """Samples that each record has room for, whatever its header says: seven a word of Steim 2."""
+    """Samples [rows] that there is room for, whatever a header says: seven a word of Steim 2."""
     return records.length[rows].astype(np.int64) * 7 // 4
 
 

@@ -45,6 +45,7 @@ class Survey:
     detail: list[tuple[ChannelId | None, Told]]
 
     def tell(self, codes: ChannelId | None, text: str, spans: Iterable[tuple[int, int]]) -> None:
+        """Note what was met over some spans of a channel, None: of every channel."""
         self.detail.extend((codes, one) for one in told(text, spans))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from catalog.schema import JUDGED_SCHEMA
+from catalog.battles import JUDGED_SCHEMA
 from eval.arena.ratings import SCALE
 
 ANSWER = {"model_a": "left", "model_b": "right", "tie": "tie", "both_bad": "both_bad"}

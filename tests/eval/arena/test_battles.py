@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from catalog.schema import ARRIVAL_SCHEMA, RULED_SCHEMA
+from catalog.battles import RULED_SCHEMA
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.arena.battles import Tally, battles, disagreement, ruled
 from eval.arena.tallies import TALLY_SCHEMA, WINDOW_SCHEMA, of_picks, of_traces
 from eval.thresholds import Frozen, Thresholds

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.schema import ARRIVAL_SCHEMA, DAY_NS, day_start_ns
+from catalog.schema import DAY_NS, day_start_ns
+from catalog.truth import ARRIVAL_SCHEMA
 from eval.arena.proposals import LEAD, propose
 
 DAY = date(2024, 3, 1)

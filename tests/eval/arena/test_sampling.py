@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.schema import BATTLE_SCHEMA
+from catalog.battles import BATTLE_SCHEMA
 from eval.arena.answers import Answers
 from eval.arena.battles import DISAGREEMENT_SCHEMA
 from eval.arena.sampling import FLOOR, REPEATS, chances, draw, gains
