@@ -224,8 +224,16 @@ class Span:
                 full = columns[saturation(values, floor, limit)]
                 saturated += int(((full >= self.core.start) & (full < self.core.stop)).sum())
                 found.append(self._inside(phase, find_peaks(values, floor, limit), columns))
-        ground = Ground(self.trace, self.waveform, self.flags)
-        return self._facts(Outcome.PICKED, "", rows(ground, Found.of(found)), saturated)
+        picks = rows(Ground(self.trace, self.waveform, self.flags), Found.of(found))
+        if not picks.num_rows and self._is_dead():
+            return self._facts(Outcome.DEAD, DEAD, saturated=saturated)
+        return self._facts(Outcome.PICKED, "", picks, saturated)
+
+    def _is_dead(self) -> bool:
+        """Whether no component lives in the span, more of which has samples than a window from
+        beyond its ends reaches."""
+        here = self.waveform.mask[:, self.core].any(axis=0)
+        return int(np.count_nonzero(here)) > WINDOW and not self._components()[0]
 
     def _inside(self, phase: str, peaks: Peaks, columns: IntArray) -> Found:
         """The peaks that stand inside the span. columns: of each sample that has peaks."""

@@ -404,6 +404,19 @@ def test_days_without_picks(
     assert coverage["detail"].startswith(words)
 
 
+def test_a_flat_day_beside_a_living_one_is_dead(tmp_path: Path, undamaged: Take) -> None:
+    """Windows of the day before reach over its midnight, and find nothing there."""
+    take = Take(undamaged.data.copy(), undamaged.has.copy())
+    take.data[:, (MIDNIGHT - BEGIN) // STEP_NS :] = [[5], [-7], [0]]
+    take.write(tmp_path)
+    archive, one = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path))), timedelta(days=1)
+    days = pick_shard(archive, Shard((BAD,), DAY - one, DAY + one), [candidate()])
+    before, flat_day = (coverage_row(done, done.picked["strict"]) for done in days)
+    assert before["outcome"] == Outcome.PICKED and before["picks"] > 0
+    assert (flat_day["outcome"], flat_day["picks"]) == (Outcome.DEAD, 0)
+    assert flat_day["detail"] == "every component is constant"
+
+
 def test_a_pick_in_a_fill_is_none(
     tmp_path: Path, undamaged: Take, expected: dict[tuple[TraceId, int], StationDayPicked]
 ) -> None:
