@@ -187,6 +187,7 @@ class Flag:
     RATE_CORRECTED = 8192  # the header's rate contradicts the record times, which were trusted
     FRAGMENTED = 16384  # more than a hundred stretches were too short to be picked
     ROTATED = 32768  # components were turned to Z, N, E, or mapped by a guess at their orientation
+    HALO_REFUSED = 65536  # HALO_LOST, and it was refused: --retry access_denied may bring it
 
 
 _text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)

@@ -144,10 +144,10 @@ class Span:
             and f.stop * NS / f.rate > start_ns
         ]
         near = list(beside(reading, margin_ns(rate)))
-        marks = {(Flag.HALO_LOST, low, high) for _, low, high in near}
+        marks = {(bits, low, high) for bits, _, low, high in near}
         problems = [
             *reading.detail,
-            *((f"beside this span {why}", low, high) for why, low, high in near),
+            *((f"beside this span {why}", low, high) for _, why, low, high in near),
         ]
         turned = waveform.marks.get(Flag.ROTATED)
         tilted = {f.component for f in inside if f.component in TILTED}
