@@ -158,7 +158,7 @@ class Outcome(StrEnum):
     TOO_SHORT = "too_short"  # no stretch as long as one window
     DEAD = "dead"  # every component is constant
     WRONG_RATE = "wrong_rate"  # a sampling rate that is not resampled to the model's
-    BAD_FORMAT = "bad_format"  # the objects hold no readable waveform
+    BAD_FORMAT = "bad_format"  # the objects hold no waveform of it that can be read
     ACCESS_DENIED = "access_denied"  # the store refused
     FAILED = "failed"  # given up after bounded attempts; `detail` says why
 

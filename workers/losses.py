@@ -12,6 +12,7 @@ from workers.decoded import BadFormat
 from workers.waveform import Lost, Reading
 
 DAMAGED = "records are damaged"
+NO_NUMBERS = "no sample is a finite number"
 
 
 def settled(reading: Reading, start_ns: int, end_ns: int) -> Reading:
