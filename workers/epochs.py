@@ -142,7 +142,7 @@ def _of_csv(path: Path) -> Iterator[tuple[TraceId, Days]]:
             if upper(code[-1]) not in ALIASES:
                 continue
             code = code[:-1]
-        codes = network, station, "" if location == "--" else location, code
+        codes = network, station, location, code
         start, end = (_time(row[name].strip(), name, where) for name in ("start", "end"))
         if start and end and end <= start:
             raise EpochsError(f"select.epochs {where}: end {end} is not after start {start}")
