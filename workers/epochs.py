@@ -91,7 +91,10 @@ def read_epochs(where: str) -> Epochs:
             head = path.read_bytes()[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
         except OSError as error:
             raise EpochsError(f"select.epochs {path}: cannot be read: {error.strerror}") from error
-        found += _of_xml(path) if head[:1] == b"<" else _of_csv(path)
+        try:
+            found += _of_xml(path) if head[:1] == b"<" else _of_csv(path)
+        except csv.Error as error:
+            raise EpochsError(f"select.epochs {path}: not csv ({error}); {FIX}") from error
     if not found:
         raise EpochsError(f"select.epochs {where}: no channel in it; StationXML of level channel")
     return Epochs(found)
