@@ -61,6 +61,24 @@ def superseded(invocations: pa.Table) -> dict[str, str]:
     return found
 
 
+def displaced(
+    invocations: pa.Table, run: str, campaign: Row, candidates: Iterable[str]
+) -> list[str]:
+    """Runs whose place this one would take, were it begun after all invocations (RUN_SCHEMA).
+
+    campaign: as a run records it.
+    """
+    known = invocations.select(["run", "campaign", "candidates"])
+    one = {
+        "run": run,
+        "campaign": json.dumps(campaign),
+        "candidates": json.dumps(dict.fromkeys(candidates)),
+    }
+    after = pa.concat_tables([known, pa.Table.from_pylist([one], schema=known.schema)])
+    before = superseded(known)
+    return [old for old, new in superseded(after).items() if new == run and old not in before]
+
+
 def planned(plans: Mapping[str, Row], selections: Mapping[str, Row]) -> pa.Table:
     """PLANNED_SCHEMA of some plans. selections: a run's `[select]`, where it is known."""
     rows = []

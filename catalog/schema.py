@@ -54,8 +54,10 @@ class TraceId:
     def spelled(cls, network: str, station: str, location: str, band: str) -> TraceId:
         """The trace whose codes are spelled so in an archive, whatever characters they have.
 
-        See `safe_code`; a blank network or station is BLANK, and a band is in upper case.
+        See `safe_code`; a blank network or station is BLANK, `--` is a blank location, and a band
+        is in upper case.
         """
+        location = "" if location == "--" else location
         network, station = (safe_code(code) or BLANK for code in (network, station))
         return cls(network, station, safe_code(location), safe_code(upper(band)))
 
@@ -125,7 +127,7 @@ class Outcome(StrEnum):
     TOO_SHORT = "too_short"  # no stretch as long as one window
     DEAD = "dead"  # every component is constant
     WRONG_RATE = "wrong_rate"  # a sampling rate that is not resampled to the model's
-    BAD_FORMAT = "bad_format"  # the objects hold no readable waveform
+    BAD_FORMAT = "bad_format"  # the objects hold no waveform of it that can be read
     ACCESS_DENIED = "access_denied"  # the store refused
     FAILED = "failed"  # given up after bounded attempts; `detail` says why
 
@@ -154,6 +156,7 @@ class Flag:
     RATE_CORRECTED = 8192  # the header's rate contradicts the record times, which were trusted
     FRAGMENTED = 16384  # more than a hundred stretches were too short to be picked
     ROTATED = 32768  # components were turned to Z, N, E, or mapped by a guess at their orientation
+    HALO_REFUSED = 65536  # HALO_LOST, and it was refused: --retry access_denied may bring it
 
 
 _text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)

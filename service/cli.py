@@ -82,16 +82,21 @@ def _demo(options: argparse.Namespace, out: Console) -> int:
 
 
 def _plan(options: argparse.Namespace, out: Console) -> int:
+    from catalog.store import StoreError
     from service.campaign import load_campaign
     from service.forecast import forecast, show_forecast
     from service.plan import make_plan
-    from service.prepare import candidate_weights
+    from service.prepare import displaced_runs, resolve_candidates
     from workers.archives import open_archive
 
     campaign = load_campaign(options.campaign)
-    for config in campaign.candidate:
-        candidate_weights(config)
-    facts = forecast(campaign, make_plan(campaign, open_archive(campaign.archive)))
+    candidates = [record for record, _ in resolve_candidates(campaign)]
+    plan = make_plan(campaign, open_archive(campaign.archive))
+    try:
+        displaced: Sequence[str] | StoreError = displaced_runs(campaign, plan, candidates)
+    except StoreError as error:  # who plans need not be who runs
+        displaced = error
+    facts = forecast(campaign, plan, displaced)
     if options.json:
         print(json.dumps(facts, indent=1))
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
+from catalog.store import StoreError
 from service.campaign import Campaign
 from service.findings import Tally
 from service.plan import CPU_SECONDS, Plan
@@ -18,12 +19,31 @@ WORST = 10
 SHOWN = 8
 """Names of a list that a terminal is shown; --json has all."""
 
-LISTS = ("unmatched", "phantom_stations", "phantoms", "unknown_stations", "unknown", "unreadable")
+LISTS = (
+    *("unmatched", "phantom_stations", "phantoms", "unknown_stations", "unknown", "unreadable"),
+    "supersedes",
+)
+
+UNKNOWN = "whether it takes the place of an earlier plan: the catalogue could not be looked into"
+SUPERSEDES = (
+    "the plan is another than when this campaign was run: it would take the place of the earlier "
+    "one. What that has picked is kept; where this one picks another band or location of a "
+    "station-day, the former is seen in the view `superseded` alone"
+)
 
 
-def forecast(campaign: Campaign, plan: Plan) -> dict[str, Any]:
-    """Counts, sizes, time and cost of a plan, as JSON has them."""
+def forecast(
+    campaign: Campaign, plan: Plan, displaced: Sequence[str] | StoreError
+) -> dict[str, Any]:
+    """Counts, sizes, time and cost of a plan, as JSON has them.
+
+    displaced: runs of the campaign whose place this plan would take, or why nobody knows.
+    """
     found, compute = plan.findings, campaign.compute
+    if isinstance(displaced, StoreError):
+        note, displaced = f"{UNKNOWN} ({displaced.strerror})", []
+    else:
+        note = SUPERSEDES if displaced else ""
     many = len(campaign.candidate)
     hours = plan.held * many * CPU_SECONDS / compute.workers / 3600
     price = compute.price_per_hour
@@ -54,7 +74,8 @@ def forecast(campaign: Campaign, plan: Plan) -> dict[str, Any]:
         "unknown_stations": list(found.unknown_stations),
         "unknown": [str(trace) for trace in found.unknown],
         "unreadable": dict(found.unreadable),
-        "notes": list(found.notes),
+        "supersedes": list(displaced),
+        "notes": [*found.notes, *([note] if note else [])],
     }
 
 

@@ -33,14 +33,14 @@ class Covered:
     """One month of a plan beside its ledger; arrays [candidate, trace, day].
 
     generation: of the commit that speaks for a station-day, -1 where none does.
-    outcome: its place in OUTCOMES. halo_lost: bool, whether it is flagged so. planned: bool
+    outcome: its place in OUTCOMES. halo_refused: bool, whether it is flagged so. planned: bool
     [trace, day]. failures: why station-days failed, and how many.
     """
 
     planned: Mask
     generation: NDArray[np.int32]
     outcome: NDArray[np.int8]
-    halo_lost: Mask
+    halo_refused: Mask
     failures: Counter[str]
 
     def due(self, retry: frozenset[Outcome]) -> NDArray[np.int32]:
@@ -50,7 +50,7 @@ class Covered:
         """
         again = np.isin(self.outcome, [OUTCOMES.index(outcome) for outcome in retry])
         if Outcome.ACCESS_DENIED in retry:
-            again |= self.halo_lost
+            again |= self.halo_refused
         due = np.where(again, self.generation + 1, -1).astype(np.int32)
         due[self.generation < 0] = 0
         due[:, ~self.planned] = -1
@@ -128,13 +128,13 @@ def cover(
     generation, outcome = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
     generation[cell] = rows["generation"].to_numpy()[planned]
     outcome[cell] = _places(rows["outcome"], list(OUTCOMES))[planned]
-    halo_lost = np.zeros(shape, bool)
-    halo_lost[cell] = rows["flags"].to_numpy()[planned] & Flag.HALO_LOST != 0
+    halo_refused = np.zeros(shape, bool)
+    halo_refused[cell] = rows["flags"].to_numpy()[planned] & Flag.HALO_REFUSED != 0
     failed = rows.filter(pa.array(planned)).filter(pc.field("outcome") == Outcome.FAILED)
     counted = pc.value_counts(failed["detail"].cast(pa.string())).to_pylist()
     failures = grouped({reason["values"]: reason["counts"] for reason in counted})
     reasons = Counter(dict(failures.most_common(REASONS)))
-    return Covered(mask, generation, outcome, halo_lost, reasons)
+    return Covered(mask, generation, outcome, halo_refused, reasons)
 
 
 def works(

@@ -5,12 +5,22 @@ This happens once, in the driver; workers never touch a hub or list an archive.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.commits import CandidateRecord, create_catalog, register_candidates, write_plan
+from catalog.commits import (
+    HEADER,
+    CandidateRecord,
+    check_catalog,
+    create_catalog,
+    register_candidates,
+    write_plan,
+)
+from catalog.plans import displaced
+from catalog.runs import runs_table
 from catalog.schema import PHASES
-from catalog.store import Store, open_store
+from catalog.store import MissingObject, Store, open_store
 from service.campaign import Campaign, CandidateConfig
 from service.documents import CampaignError
 from service.plan import Plan, make_plan
@@ -37,22 +47,14 @@ def prepare(campaign: Campaign) -> Prepared:
     Raises CampaignError, WeightsError, CatalogError or StoreError; until all checks have passed
     nothing is written.
     """
-    resolved = [(config, candidate_weights(config)) for config in campaign.candidate]
-    records = [candidate_record(campaign, config, ensemble) for config, ensemble in resolved]
-    for k, record in enumerate(records):
-        for other in records[:k]:
-            if other.identity == record.identity:
-                raise CampaignError(
-                    f"candidate.name: {other.name!r} and {record.name!r} are the same weights with "
-                    "the same settings; keep one"
-                )
+    resolved = resolve_candidates(campaign)
     archive = open_archive(campaign.archive)
     plan = make_plan(campaign, archive)
     store = open_store(campaign.catalog, campaign.catalog_options)
     create_catalog(store)
-    register_candidates(store, records)
+    register_candidates(store, [record for record, _ in resolved])
     stored = []
-    for record, (_, ensemble) in zip(records, resolved, strict=True):
+    for record, ensemble in resolved:
         kept = tuple(store_weights(store, member) for member in ensemble.members)
         stored.append(StoredCandidate(record.name, record.weights_sha256, kept, record.settings))
     run = plan.run_id(stored)
@@ -69,6 +71,42 @@ def prepare(campaign: Campaign) -> Prepared:
         threads=max(1, int(compute.cpus_per_worker)),
     )
     return Prepared(campaign, store, plan, assignment)
+
+
+def resolve_candidates(campaign: Campaign) -> list[tuple[CandidateRecord, Ensemble]]:
+    """What the names of a campaign's candidates will stand for. Nothing is written.
+
+    Raises CampaignError and WeightsError.
+    """
+    found: list[tuple[CandidateRecord, Ensemble]] = []
+    for config in campaign.candidate:
+        ensemble = candidate_weights(config)
+        record = candidate_record(campaign, config, ensemble)
+        for other, _ in found:
+            if other.identity == record.identity:
+                raise CampaignError(
+                    f"candidate.name: {other.name!r} and {record.name!r} are the same weights with "
+                    "the same settings; keep one"
+                )
+        found.append((record, ensemble))
+    return found
+
+
+def displaced_runs(
+    campaign: Campaign, plan: Plan, candidates: Sequence[CandidateRecord]
+) -> list[str]:
+    """Runs in the campaign's catalogue whose place this plan would take; none where there is no
+    catalogue yet. Raises CatalogError and StoreError."""
+    store = open_store(campaign.catalog, campaign.catalog_options)
+    try:
+        store.fetch(HEADER)
+    except MissingObject:
+        return []
+    check_catalog(store)
+    stored = [StoredCandidate(c.name, c.weights_sha256, (), c.settings) for c in candidates]
+    names = [candidate.name for candidate in candidates]
+    facts = campaign.model_dump(mode="json")
+    return displaced(runs_table(store), plan.run_id(stored), facts, names)
 
 
 def candidate_weights(config: CandidateConfig) -> Ensemble:

@@ -93,7 +93,10 @@ def read_epochs(where: str) -> Epochs:
             head = path.read_bytes()[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
         except OSError as error:
             raise EpochsError(f"select.epochs {path}: cannot be read: {error.strerror}") from error
-        found += _of_xml(path) if head[:1] == b"<" else _of_csv(path)
+        try:
+            found += _of_xml(path) if head[:1] == b"<" else _of_csv(path)
+        except csv.Error as error:
+            raise EpochsError(f"select.epochs {path}: not csv ({error}); {FIX}") from error
     if not found:
         raise EpochsError(f"select.epochs {where}: no channel in it; StationXML of level channel")
     return Epochs(found)
@@ -139,7 +142,7 @@ def _of_csv(path: Path) -> Iterator[tuple[TraceId, Days]]:
             if upper(code[-1]) not in ALIASES:
                 continue
             code = code[:-1]
-        codes = network, station, "" if location == "--" else location, code
+        codes = network, station, location, code
         start, end = (_time(row[name].strip(), name, where) for name in ("start", "end"))
         if start and end and end <= start:
             raise EpochsError(f"select.epochs {where}: end {end} is not after start {start}")

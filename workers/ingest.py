@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any, Literal
 
 import numpy as np
@@ -24,9 +26,18 @@ from catalog.store import MissingObject, Store, StoreError
 from workers.archives.archive import Archive
 from workers.archives.zarr import FORMAT, MARKER, UNREADABLE, group_path, zarr_store
 from workers.decode import BadFormat
-from workers.losses import settled
-from workers.orientation import oriented
-from workers.waveform import Reading, Waveform, grid_index, grid_time, same_rate, stretches, words
+from workers.losses import NO_NUMBERS, settled
+from workers.orientation import oriented, unturned
+from workers.waveform import (
+    TILTED,
+    Reading,
+    Waveform,
+    grid_index,
+    grid_time,
+    same_rate,
+    stretches,
+    words,
+)
 
 CHUNK_SECONDS = 7200
 """Measured on a noisy 100 Hz day, 1-4 h: reading it all takes the same; a halo 6, 10, 18 ms."""
@@ -44,9 +55,9 @@ State = Literal["written", "kept", "empty", "unreadable", "refused"]
 class Ingested:
     """What became of one station-day. samples: grid samples with data, of all components.
 
-    kept: it was complete already. empty: nothing to write. unreadable: nothing of it could be
-    decoded, which the destination then says of it. refused: the source's store refused or did not
-    answer; run again.
+    kept: it was complete already. empty: nothing to write. unreadable: there are objects, and
+    nothing of them could be used, which the destination then says of it. refused: the source's
+    store refused or did not answer; run again.
     """
 
     station_day: StationDay
@@ -107,12 +118,17 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         for one in reading.detail
         if one[1] < station_day.end_ns and one[2] > station_day.start_ns
     ]
-    detail = "; ".join(words(inside))
-    flags = _flags_inside(reading, station_day)
-    if not waveforms and any(bits & Flag.SALVAGED for bits, _, _ in flags):
-        return _unreadable(destination, station_day, detail)
+    said, flags = words(inside), _flags_inside(reading, station_day)
+    if left_out := _unturned(reading, station_day, waveforms):
+        said.append(left_out)
+    detail = "; ".join(said)
     if not waveforms:
-        return Ingested(station_day, "empty", detail=detail)
+        met = reduce(or_, (bits for bits, _, _ in flags), 0)
+        if not detail and met & Flag.NOT_FINITE:
+            detail = NO_NUMBERS
+        if detail or met & Flag.SALVAGED:
+            return _unreadable(destination, station_day, detail)
+        return Ingested(station_day, "empty")
     for rate, waveform in waveforms:
         _write_rate(destination, f"{path}/{rate:.12g}Hz", rate, waveform)
     attributes = {
@@ -122,7 +138,7 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         "rates": [f"{rate:.12g}Hz" for rate, _ in waveforms],
         "inputs": dict(reading.inputs),
         "flags": flags + _rotated(waveforms),
-        "detail": words(inside),
+        "detail": said,
         "repairs": [
             ns for ns in reading.repairs if station_day.start_ns <= ns < station_day.end_ns
         ],
@@ -160,6 +176,17 @@ def _flags_inside(reading: Reading, station_day: StationDay) -> list[tuple[int, 
         for bit, low, high in reading.flags
         if low < station_day.end_ns and high > station_day.start_ns
     ]
+
+
+def _unturned(
+    reading: Reading, station_day: StationDay, waveforms: list[tuple[float, Waveform]]
+) -> str:
+    """Of U, V and W where they are never all there, in words."""
+    if any(Flag.ROTATED in waveform.marks for _, waveform in waveforms):
+        return ""
+    low, high = station_day.start_ns, station_day.end_ns
+    inside = (f for f in reading.fragments if f.start_ns < high and f.stop_ns > low)
+    return unturned({f.component for f in inside if f.component in TILTED})
 
 
 def _rotated(waveforms: list[tuple[float, Waveform]]) -> list[tuple[int, int, int]]:

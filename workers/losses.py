@@ -12,6 +12,7 @@ from workers.decoded import BadFormat
 from workers.waveform import Lost, Reading
 
 DAMAGED = "records are damaged"
+NO_NUMBERS = "no sample is a finite number"
 
 
 def settled(reading: Reading, start_ns: int, end_ns: int) -> Reading:
@@ -35,24 +36,31 @@ def settled(reading: Reading, start_ns: int, end_ns: int) -> Reading:
     return replace(reading, flags=sorted(flags), detail=detail, lost=beside)
 
 
-def beside(reading: Reading, reach_ns: int) -> Iterator[tuple[str, int, int]]:
+def beside(reading: Reading, reach_ns: int) -> Iterator[tuple[int, str, int, int]]:
     """Where rows may differ from those that lost samples of another day would have given, and why.
 
-    (words, start ns, end ns) of each stretch that gets HALO_LOST: within reach of a lost object or
-    a damaged record, on the other side of a midnight, wherever the span was cut. The day that has
-    it says so itself. Of an object that is cut off it is the end that is lost.
+    (bits of `Flag`, words, start ns, end ns) of each stretch that gets HALO_LOST: within reach of
+    a lost object or a damaged record, on the other side of a midnight, wherever the span was cut.
+    The day that has it says so itself. Of an object that is cut off it is the end that is lost.
     """
-    damages = [(lost.why, lost.start_ns, lost.end_ns) for lost in reading.lost]
-    damages += [(DAMAGED, low, high) for bits, low, high in reading.flags if bits & Flag.SALVAGED]
-    cut_off = [(DAMAGED, high) for bits, _, high in reading.flags if bits & Flag.TRUNCATED]
-    for why, low, _ in damages:
+    damages = [(_bits(lost), lost.why, lost.start_ns, lost.end_ns) for lost in reading.lost]
+    spans = [(low, high) for bits, low, high in reading.flags if bits & Flag.SALVAGED]
+    damages += [(Flag.HALO_LOST, DAMAGED, low, high) for low, high in spans]
+    cut_off = [high for bits, _, high in reading.flags if bits & Flag.TRUNCATED]
+    ends = [(bits, why, high) for bits, why, _, high in damages]
+    for bits, why, low, _ in damages:
         midnight = low // DAY_NS * DAY_NS
         if low - reach_ns < midnight:
-            yield why, low - reach_ns, midnight
-    for why, high in [*((why, high) for why, _, high in damages), *cut_off]:
+            yield bits, why, low - reach_ns, midnight
+    for bits, why, high in [*ends, *((Flag.HALO_LOST, DAMAGED, high) for high in cut_off)]:
         midnight = -(-high // DAY_NS) * DAY_NS
         if high + reach_ns > midnight:
-            yield why, midnight, high + reach_ns
+            yield bits, why, midnight, high + reach_ns
+
+
+def _bits(lost: Lost) -> int:
+    refused = lost.outcome is Outcome.ACCESS_DENIED
+    return Flag.HALO_LOST | (Flag.HALO_REFUSED if refused else 0)
 
 
 def _told(losses: Sequence[Lost]) -> str:

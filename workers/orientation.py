@@ -8,7 +8,7 @@ are. Such a triple is turned here, flagged as ROTATED; two of the three say noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -66,6 +66,13 @@ def turned(uvw: Samples) -> Samples:
         return zne.astype(np.float32)
     limits = np.iinfo(np.int32)
     return np.asarray(np.clip(np.rint(zne), limits.min, limits.max), np.int32)
+
+
+def unturned(components: Iterable[str]) -> str:
+    """Why U, V or W are of no use, in words; empty where there are none."""
+    some = ", ".join(sorted(components))
+    left_out = f"components {some} left out: to be turned, U, V and W must be there at once"
+    return left_out if some else ""
 
 
 def completed(above: Waveform, below: Waveform, taken: BoolArray) -> Waveform:

@@ -6,7 +6,7 @@ around them and never on where the span was cut: that is what the halo is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from catalog.schema import PHASES, Flag, Outcome, TraceId
 from workers.candidate import Candidate
-from workers.losses import beside
+from workers.losses import NO_NUMBERS, beside
+from workers.orientation import unturned
 from workers.peaks import REACH_S, Peaks, above, find_peaks, saturation
 from workers.phasenet import WINDOW
 from workers.picked import Counted, Picked
@@ -29,6 +30,7 @@ from workers.waveform import (
     NS,
     TILTED,
     Reading,
+    Told,
     Waveform,
     grid_time,
     same_rate,
@@ -40,7 +42,6 @@ from workers.windows import segments, window_starts
 IntArray = NDArray[np.int64]
 
 DEAD = "every component is constant"
-NO_NUMBERS = "no sample is a finite number"
 
 
 def reach(rate: int) -> int:
@@ -72,9 +73,10 @@ class Span:
     waveform: Waveform
     flags: Sequence[tuple[int, int, int]]
     told: Sequence[str]  # problems met
+    beside: Sequence[str]  # and what the halo lacks
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
     other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
-    unturned: Sequence[str]  # U, V or W inside the span, where they are never all there
+    unturned: str  # of U, V or W inside the span that are never all there, in words
     recorded: tuple[Counted, Counted, Counted]
     repaired: int
 
@@ -108,11 +110,12 @@ class Span:
             and f.stop * NS / f.rate > start_ns
         ]
         near = list(beside(reading, margin_ns(rate)))
-        marks = {(Flag.HALO_LOST, low, high) for _, low, high in near}
-        problems = [
-            *reading.detail,
-            *((f"beside this span {why}", low, high) for why, low, high in near),
-        ]
+        marks = {(bits, low, high) for bits, _, low, high in near}
+
+        def overlapping(told: Iterable[Told]) -> Iterator[Told]:
+            return (one for one in told if one[1] < end_ns and one[2] > start_ns)
+
+        lacking = [(f"beside this span {why}", low, high) for _, why, low, high in near]
         turned = waveform.marks.get(Flag.ROTATED)
         tilted = {f.component for f in inside if f.component in TILTED}
         return cls(
@@ -121,10 +124,11 @@ class Span:
             last,
             waveform,
             sorted({*reading.flags, *marks}),
-            words(one for one in problems if one[1] < end_ns and one[2] > start_ns),
+            words(overlapping(reading.detail)),
+            words(overlapping(lacking)),
             segments(waveform.mask, waveform.marks.get(Flag.FILLED)),
             sorted({f.rate for f in inside if not same_rate(f.rate, rate)}),
-            sorted(tilted) if turned is None or not turned[core].any() else (),
+            unturned(tilted) if turned is None or not turned[core].any() else "",
             recorded,
             sum(start_ns <= ns < end_ns for ns in reading.repairs),
         )
@@ -152,12 +156,11 @@ class Span:
                 repaired=self.repaired,
                 met=met,
             )
-        if self.unturned:
-            outcome, why = Outcome.BAD_FORMAT, self._unturned()
-        else:
-            outcome = Outcome.BAD_FORMAT if met & Flag.SALVAGED else Outcome.NO_DATA
-            why = NO_NUMBERS if met & Flag.NOT_FINITE and not self.told else ""
-        return Picked(outcome, why, tuple(self.told), repaired=self.repaired, met=met)
+        why = self.unturned or (NO_NUMBERS if met & Flag.NOT_FINITE and not self.told else "")
+        there = why or self.told or met & Flag.SALVAGED  # objects, but nothing to be read of them
+        outcome = Outcome.BAD_FORMAT if there else Outcome.NO_DATA
+        said = (*self.told, *self.beside)
+        return Picked(outcome, why, said, repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
         """Columns [w] at which windows begin, ascending; none where none reaches the span."""
@@ -188,8 +191,16 @@ class Span:
                 full = columns[saturation(values, floor, limit)]
                 saturated += int(((full >= self.core.start) & (full < self.core.stop)).sum())
                 found.append(self._inside(phase, find_peaks(values, floor, limit), columns))
-        ground = Ground(self.trace, self.waveform, self.flags)
-        return self._facts(Outcome.PICKED, "", rows(ground, Found.of(found)), saturated)
+        picks = rows(Ground(self.trace, self.waveform, self.flags), Found.of(found))
+        if not picks.num_rows and self._is_dead():
+            return self._facts(Outcome.DEAD, DEAD, saturated=saturated)
+        return self._facts(Outcome.PICKED, "", picks, saturated)
+
+    def _is_dead(self) -> bool:
+        """Whether no component lives in the span, more of which has samples than a window from
+        beyond its ends reaches."""
+        here = self.waveform.mask[:, self.core].any(axis=0)
+        return int(np.count_nonzero(here)) > WINDOW and not self._components()[0]
 
     def _inside(self, phase: str, peaks: Peaks, columns: IntArray) -> Found:
         """The peaks that stand inside the span. columns: of each sample that has peaks."""
@@ -237,15 +248,12 @@ class Span:
     def _said(self) -> Iterator[str]:
         """What became of data that are not picked as they are, in words."""
         yield from self.told
+        yield from self.beside
         for rates, verb in ((self.brought, "resampled"), (self.left_out, "left out")):
             if rates:
                 yield f"data at {_hertz(rates)} {verb}"
         if self.unturned:
-            yield self._unturned()
-
-    def _unturned(self) -> str:
-        some = ", ".join(self.unturned)
-        return f"components {some} left out: to be turned, U, V and W must be there at once"
+            yield self.unturned
 
     def _rates(self) -> tuple[float, float]:
         """Hz, of the span's data: the model's where any stand on its grid, else the highest; and

@@ -263,7 +263,7 @@ def by_definition(
         for name in NAMES:
             for day in shard.station_days:
                 generation, outcome, flags = standing.get((name, day), (-1, None, 0))
-                beside = flags & Flag.HALO_LOST and Outcome.ACCESS_DENIED in retry
+                beside = flags & Flag.HALO_REFUSED and Outcome.ACCESS_DENIED in retry
                 if outcome is None or outcome in retry or beside:
                     wanted[name, day, generation + 1] += 1
     return wanted
@@ -277,7 +277,8 @@ def handed_out(works: Sequence[Work]) -> Counter[tuple[str, StationDay]]:
 
 campaign_of = st.tuples(trace_sets, ranges, st.integers(1, 40), seeds)
 outcomes = st.sampled_from([Outcome.PICKED, Outcome.NO_DATA, Outcome.FAILED, Outcome.ACCESS_DENIED])
-flags_of = st.sampled_from([0, Flag.HALO_LOST, Flag.HALO_LOST | Flag.SALVAGED, Flag.SALVAGED])
+REFUSED = Flag.HALO_LOST | Flag.HALO_REFUSED
+flags_of = st.sampled_from([0, Flag.HALO_LOST, REFUSED, REFUSED | Flag.SALVAGED])
 
 
 shards = st.builds(
@@ -318,13 +319,15 @@ def test_what_is_outstanding_is_what_its_definition_says(
 
 
 def test_to_retry_what_was_refused_is_to_pick_the_days_beside_it_again() -> None:
-    refused, beside, well = (FIRST + timedelta(days=k) for k in range(3))
-    plan = Plan(TRACES[:1], FIRST, FIRST + timedelta(days=3), shard_size(1, FIRST, well, 1))
+    """But not those beside damaged records: asking again brings nothing."""
+    refused, beside, damaged, well = (FIRST + timedelta(days=k) for k in range(4))
+    plan = Plan(TRACES[:1], FIRST, FIRST + timedelta(days=4), shard_size(1, FIRST, well, 1))
     commits = [
         record
         for day, outcome, flags in (
             (refused, Outcome.ACCESS_DENIED, 0),
-            (beside, Outcome.PICKED, Flag.HALO_LOST | Flag.FILLED),
+            (beside, Outcome.PICKED, REFUSED | Flag.FILLED),
+            (damaged, Outcome.PICKED, Flag.HALO_LOST),
             (well, Outcome.PICKED, Flag.FILLED | Flag.SALVAGED),
         )
         for record in committed(
@@ -339,7 +342,7 @@ def test_to_retry_what_was_refused_is_to_pick_the_days_beside_it_again() -> None
 
     assert again(Outcome.ACCESS_DENIED) == {refused, beside}
     assert again(Outcome.FAILED, Outcome.NO_DATA) == set()
-    assert again(Outcome.PICKED) == {beside, well}
+    assert again(Outcome.PICKED) == {beside, damaged, well}
 
 
 @settings(deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date
 from itertools import islice
@@ -92,8 +93,16 @@ def test_a_later_plan_supersedes(
     first = run(shards=3)  # TWO of the second day is left
     assert read_status(url)["left"] == 1 and bands(url) == ALL_BH[:3]
 
+    def plan_says() -> dict[str, Any]:
+        assert main(["plan", str(tmp_path / "campaign.toml"), "--json"]) == 0
+        return dict(json.loads(capsys.readouterr().out))
+
+    assert (plan_says()["supersedes"], plan_says()["notes"]) == ([], [])
     record(tmp_path / "archive", "ONE", "HH", 1)
+    facts = plan_says()
+    assert facts["supersedes"] == [first] and "would take the place" in facts["notes"][0]
     second = run(shards=0)
+    assert plan_says()["supersedes"] == [], "it has taken it"
     assert second != first and Catalog(url).superseded == {first: second}
     assert bands(url) == ALL_BH[:3], "nothing gives way before there is something to give way to"
     assert read_status(url)["left"] == 2

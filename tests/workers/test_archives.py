@@ -252,6 +252,33 @@ def test_an_object_that_holds_another_trace_is_told(root: str) -> None:
     assert reading.detail[-1][0].endswith(f"named for {HH}, and holds {other}")
 
 
+def test_a_station_day_that_holds_another_station_is_told(root: str) -> None:
+    """Another location or band of the station is its own affair."""
+    start, said = day_start_ns(NEXT), []
+    for other in (TraceId("XX", "OTHER", "00", "HH"), TraceId("XX", "SYN", "10", "HH")):
+        store = open_store(f"{root}/{other.station}")
+        key = f"XX/{NEXT:%Y/%j}/SYN.XX.{NEXT:%Y.%j}"
+        store.create(key, miniseed(noise(2000, 1), start, "Z", other))
+        archive = open_archive(ArchiveConfig(kind="earthscope", root=store.url))
+        reading = archive.read(HH, start, start + DAY_NS)
+        assert not reading.fragments
+        said.append([text.partition("named for ")[2] for text, _, _ in reading.detail])
+    assert said == [["XX.SYN, and holds XX.OTHER.00.HH"], []]
+
+
+def test_a_location_of_two_dashes_is_blank(root: str) -> None:
+    """In a header, as SEED's text formats write it, under a key that leaves it out."""
+    blank, start = TraceId("XX", "SYN", "", "HH"), day_start_ns(NEXT)
+    body = miniseed(noise(2000, 1), start, "Z", TraceId("XX", "SYN", "--", "HH"))
+    open_store(root).create(sds_key(NEXT, trace=blank), body)
+    archive = open_archive(ArchiveConfig(kind="sds", root=root))
+    assert [holding.trace for holding in archive.holdings(NEXT, NEXT + timedelta(days=1))] == [
+        blank
+    ]
+    reading = archive.read(blank, start, start + DAY_NS)
+    assert len(reading.fragments) == 1 and not reading.detail
+
+
 @pytest.mark.parametrize(
     ("network", "station", "band", "trace"),
     [

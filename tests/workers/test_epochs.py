@@ -84,6 +84,7 @@ def test_a_band_instead_of_a_channel(tmp_path: Path) -> None:
         (HEADER + "CI,GSC,,BHZ,2010-02-02,2010-02-01\n", "is not after start"),
         (HEADER + "CI,,,BHZ,2010-02-02,\n", "no network, station or channel"),
         (HEADER + f"CI,{'G' * 65},,BHZ,2010-02-02,\n", "trace code 'GGG"),
+        (HEADER + f'CI,GSC,,"{"H" * 200_000}",2010-02-02,\n', "not csv (field larger"),
         (HEADER, "no channel in it"),
         ("<html>Not found</html>", "not StationXML"),
         ("<FDSNStationXML", "not StationXML"),

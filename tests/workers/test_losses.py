@@ -37,6 +37,7 @@ from workers.weights import resolve
 TRACE = TraceId("XX", "LOS", "", "HH")
 DAYS = [date(2024, 3, 1), date(2024, 3, 2), date(2024, 3, 3)]
 REACH_NS = margin_ns(100)
+REFUSED = Flag.HALO_LOST | Flag.HALO_REFUSED
 BEGIN, MIDDLE, END = (day_start_ns(day) for day in DAYS)
 SHARD = Shard((TRACE,), DAYS[0], date(2024, 3, 4))
 
@@ -98,12 +99,14 @@ def rows(picks: pa.Table, low: int, high: int) -> list[dict[str, Any]]:
 
 
 def check_beside_the_first_day(
-    found: Mapping[date, Picked], undisturbed: Mapping[date, Picked]
+    found: Mapping[date, Picked],
+    undisturbed: Mapping[date, Picked],
+    flags: int,
 ) -> None:
     """The second day is whole but for its first minute and a half; the third knows of nothing."""
     first, second, third = (found[day] for day in DAYS)
     assert first.picks.num_rows == 0
-    assert (second.outcome, second.flags) == (Outcome.PICKED, Flag.HALO_LOST)
+    assert (second.outcome, second.flags) == (Outcome.PICKED, flags)
     assert "beside this span" in second.detail and "LOS..HHZ.D.2024.061" in second.detail
     near = rows(second.picks, MIDDLE, MIDDLE + REACH_NS)
     assert near and all(row["flags"] & Flag.HALO_LOST for row in near)
@@ -122,7 +125,7 @@ def test_a_refused_object_costs_its_own_day_alone(
     faulty_s3.fail(Answer(403, "AccessDenied"), r"HHZ\.D\.2024\.061")
     found = picked(open_archive(stored), candidate)
     assert found[DAYS[0]].outcome is Outcome.ACCESS_DENIED and "HHZ" in found[DAYS[0]].detail
-    check_beside_the_first_day(found, undisturbed)
+    check_beside_the_first_day(found, undisturbed, REFUSED)
     (refused,) = [n for name, n in faulty_s3.asked.items() if name.endswith("HHZ.D.2024.061")]
     assert refused == 1, "for two days, and asked once"
 
@@ -158,7 +161,7 @@ def test_a_refused_listing_of_another_year_costs_that_year_alone(
     faulty_s3.fail(Answer(403, "AccessDenied"), r"LIST .*2023")
     (day,) = pick_shard(open_archive(archive), shard, [candidate])
     found = day.picked["c"]
-    assert (found.outcome, found.flags) == (Outcome.PICKED, Flag.HALO_LOST)
+    assert (found.outcome, found.flags) == (Outcome.PICKED, REFUSED)
     assert "beside this span access denied" in found.detail
     low, high = new_year + REACH_NS, new_year + 300 * NS
     far = rows(found.picks, low, high)
@@ -181,7 +184,7 @@ def test_an_unreadable_object_costs_its_own_day_alone(
         path.write_bytes(b"<html>maintenance</html>")
     found = picked(stored_as(sds), candidate)
     assert found[DAYS[0]].outcome is Outcome.BAD_FORMAT and "<html>" in found[DAYS[0]].detail
-    check_beside_the_first_day(found, undisturbed)
+    check_beside_the_first_day(found, undisturbed, Flag.HALO_LOST)
 
 
 def damaged(root: Path, before_ns: int, how: str) -> None:

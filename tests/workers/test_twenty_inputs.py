@@ -20,6 +20,7 @@ from obspy import Stream, Trace, UTCDateTime
 from obspy.signal.rotate import rotate2zne
 
 from catalog.schema import DAY_NS, Flag, Outcome, Shard, StationDay, TraceId
+from catalog.store import open_store
 from workers.archives import Archive, ArchiveConfig, open_archive
 from workers.candidate import Candidate
 from workers.engines import open_engine
@@ -234,6 +235,10 @@ def flat(take: Take) -> None:
     take.data[:] = [[5], [-7], [0]]
 
 
+def no_numbers(take: Take) -> None:
+    take.data = np.full(take.data.shape, np.nan, np.float32)
+
+
 def stuck_for_minutes(take: Take) -> None:
     take.data[2, AT - 20_000 : AT + 20_000] = take.data[2, AT - 20_001]
 
@@ -384,6 +389,7 @@ def test_input(
     [
         (flat, Outcome.DEAD, "every component is constant"),
         (two_of_three, Outcome.BAD_FORMAT, "components U, V left out: to be turned"),
+        (no_numbers, Outcome.BAD_FORMAT, "no sample is a finite number"),
     ],
 )
 def test_days_without_picks(
@@ -397,11 +403,33 @@ def test_days_without_picks(
     take = Take(undamaged.data.copy(), undamaged.has.copy())
     damage(take)
     take.write(tmp_path)
-    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
-    (done,) = pick_shard(archive, Shard((BAD,), DAY, DAY + timedelta(days=1)), [candidate()])
+    archive, one = ArchiveConfig(kind="sds", root=str(tmp_path)), timedelta(days=1)
+    (done,) = pick_shard(open_archive(archive), Shard((BAD,), DAY, DAY + one), [candidate()])
     coverage = coverage_row(done, done.picked["strict"])
     assert (coverage["outcome"], coverage["picks"]) == (outcome, 0)
     assert coverage["detail"].startswith(words)
+
+    destination = open_store(str(tmp_path / "zarr"))
+    _ = list(ingest(open_archive(archive), destination, DAY, DAY + one))
+    zarr = open_archive(ArchiveConfig(kind="zarr", root=destination.url))
+    assert [found.day for found in zarr.holdings(DAY, DAY + one)] == [DAY]
+    (done,) = pick_shard(zarr, Shard((BAD,), DAY, DAY + one), [candidate()])
+    coverage = coverage_row(done, done.picked["strict"])
+    assert (coverage["outcome"], coverage["picks"]) == (outcome, 0)
+    assert words in coverage["detail"], "and the same from Zarr"
+
+
+def test_a_flat_day_beside_a_living_one_is_dead(tmp_path: Path, undamaged: Take) -> None:
+    """Windows of the day before reach over its midnight, and find nothing there."""
+    take = Take(undamaged.data.copy(), undamaged.has.copy())
+    take.data[:, (MIDNIGHT - BEGIN) // STEP_NS :] = [[5], [-7], [0]]
+    take.write(tmp_path)
+    archive, one = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path))), timedelta(days=1)
+    days = pick_shard(archive, Shard((BAD,), DAY - one, DAY + one), [candidate()])
+    before, flat_day = (coverage_row(done, done.picked["strict"]) for done in days)
+    assert before["outcome"] == Outcome.PICKED and before["picks"] > 0
+    assert (flat_day["outcome"], flat_day["picks"]) == (Outcome.DEAD, 0)
+    assert flat_day["detail"] == "every component is constant"
 
 
 def test_a_pick_in_a_fill_is_none(

@@ -61,13 +61,20 @@ SPILL_NS = 3_600_000_000_000
 class NamedObject:
     """An object that may hold samples of [start_ns, end_ns), the span it is named for.
 
-    trace: that it is named for, too, where its name tells one.
+    trace: that it is named for, too, where its name tells one; station: NET.STA where it tells
+    no more.
     """
 
     key: str
     start_ns: int
     end_ns: int
     trace: TraceId | None = None
+    station: str = ""
+
+    @property
+    def named(self) -> str:
+        """The trace or station that it is named for; empty where its name tells none."""
+        return self.station if self.trace is None else str(self.trace)
 
     def may_hold(self, start_ns: int, end_ns: int) -> bool:
         """Whether it is worth a request for [start_ns, end_ns)."""
@@ -280,9 +287,9 @@ def _inside(
     own = named.start_ns, named.end_ns
     detail: list[Told] = []
     held = sorted({str(codes.trace) for codes, _, _ in extents(found)})
-    if named.trace is not None and str(named.trace) not in held:
+    if named.named and not any(f"{text}.".startswith(f"{named.named}.") for text in held):
         others = ", ".join(held[:NAMED]) or "nothing"
-        detail.append((f"{known.body.url}: named for {named.trace}, and holds {others}", *own))
+        detail.append((f"{known.body.url}: named for {named.named}, and holds {others}", *own))
     if isinstance(found, Contents):
         stretches = select(known.body, found, trace, start_ns, end_ns)
         samples = sum(int(found.records.count[stretch.rows].sum()) for stretch in stretches)

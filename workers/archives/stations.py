@@ -11,6 +11,7 @@ import re
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from itertools import groupby, pairwise
@@ -68,11 +69,13 @@ class StationDayArchive:
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         station = spelled_code(trace.network), spelled_code(trace.station)
+        named = f"{trace.network}.{trace.station}"
 
         def of(day: date) -> list[NamedObject]:
             prefix = self._layout.key(Named(*station, "", "", day))
             versions = self._keys.of(station, prefix).get(day, ())
-            return [named_for(day, max(versions, key=_stamp).key)] if versions else []
+            newest = [max(versions, key=_stamp)] if versions else []
+            return [replace(named_for(day, one.key), station=named) for one in newest]
 
         objects, unlisted = of_days(of, start_ns, end_ns)
         return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)
