@@ -192,4 +192,6 @@ def _options(what: str, path: Path, address: str | None) -> argparse.Namespace:
     """As `tidepick eval WHAT path` would be read, its work done at the address."""
     parser = argparse.ArgumentParser()
     add_evaluations(parser.add_subparsers())
-    return parser.parse_args([what, str(path)], argparse.Namespace(address=address))
+    options = parser.parse_args([what, str(path)])
+    options.address = address
+    return options
