@@ -54,10 +54,10 @@ class _ExamineActor:
         self._examiner = Examiner(examination)
 
     def ready(self) -> bool:
-        """Answers once the networks are loaded and the benchmarks are open."""
+        """Answers once the networks are loaded."""
         return True
 
-    def examine(self, task: Task) -> int:
+    def examine(self, task: Task) -> str:
         return self._examiner.examine(task)
 
 
@@ -71,7 +71,7 @@ def start_actor(assignment: Assignment, cpus: float, gpus: float) -> Any:
 
 
 def start_examiner(examination: Examination, cpus: float, gpus: float) -> Any:
-    """An actor that runs candidates over labelled traces."""
+    """An actor that examines pieces of an evaluation."""
     return _started(ExamineActor, examination, cpus, gpus)
 
 

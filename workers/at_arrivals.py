@@ -12,6 +12,8 @@ from workers.amplitude import NOISE_S, SIGNAL_S, half_range
 from workers.span import Span
 from workers.waveform import NS, BoolArray
 
+SEEN_RULE = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

@@ -1,50 +1,42 @@
-"""One worker's share of a benchmark: a piece of it in, a per-trace table per candidate committed.
+"""One worker's share of an evaluation: a piece of it in, its tables committed.
 
-A table is one object under the identity of all that went into it, put once: it is there whole, or
-not at all, and whoever comes second finds it.
+A piece is some traces of a benchmark (workers/trace_pieces.py), or what is asked of one station-day
+(workers/day_pieces.py). Its tables lie under the identity of all that went into them, each put
+once: it is there whole, or not at all, and whoever comes second finds it.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.examined import EXAMINED_SCHEMA, TASK_WINDOW_SCHEMA
-from catalog.schema import digest
-from catalog.store import S3Options, Store, open_store
+from catalog.store import AccessDenied, S3Options, Store, open_store
+from workers.archives import Archive, ArchiveConfig, FilesArchive, open_archive
+from workers.archives.files import Index
 from workers.candidate import Candidate
+from workers.decoded import BadFormat
 from workers.engines import Engine, open_engine, use_threads
 from workers.labelled import open_labelled
-from workers.labelled.traces import LabelledTrace, Piece, Unreadable
-from workers.oracle import RULE, examine
+from workers.labelled.traces import Labelled
 from workers.picker import StoredCandidate, load_candidate
-from workers.tasks import TASK_RULE, task_windows
-
-TOGETHER = 64
-"""Traces in memory at a time: as many windows as an engine takes at once on a CPU."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of the candidates. answer: traces, candidates -> a table each, of `schema`."""
+class Examination:
+    """What every worker is told once. store: where weights lie and tables go. file_indexes: of
+    `files` archives, what the driver found in each object."""
 
-    rule: int
-    schema: pa.Schema
-    answer: Callable[[Sequence[LabelledTrace | Unreadable], Sequence[Candidate]], dict[str, Any]]
-
-
-QUESTIONS = {
-    "traces": Question(RULE, EXAMINED_SCHEMA, examine),
-    "tasks": Question(TASK_RULE, TASK_WINDOW_SCHEMA, task_windows),
-}
+    store: str
+    options: S3Options
+    candidates: Sequence[StoredCandidate] = ()
+    file_indexes: Mapping[ArchiveConfig, Index] = field(default_factory=dict)
+    device: str = "cpu"
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,57 +49,38 @@ class Source:
     strata: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """What every worker is told once."""
+class Task(Protocol):
+    """A piece of an examination: a dataclass that travels to a worker."""
 
-    store: str
-    options: S3Options
-    candidates: Sequence[StoredCandidate]
-    sources: Sequence[Source]
-    device: str = "cpu"
-    threads: int = 1
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    @property
+    def name(self) -> str:
+        """As it is called where it could not be done."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One piece of a benchmark, for those candidates that have no table of it yet.
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """Candidate -> where its table goes; "" for a table that is no candidate's."""
+        ...
 
-    question: of QUESTIONS. keys: candidate -> where its table goes.
-    """
+    def tables(self, examiner: Examiner) -> dict[str, pa.Table]:
+        """A table for each of `keys`, by the same name.
 
-    question: str
-    source: str
-    piece: Piece
-    keys: Mapping[str, str]
-
-
-def folder(
-    question: str, fingerprint: str, strata: Sequence[str], candidate: StoredCandidate
-) -> str:
-    """Where the tables of one benchmark and one candidate lie: named by what determines them."""
-    what = {
-        "benchmark": fingerprint,
-        "strata": sorted(strata),
-        "weights": candidate.weights_sha256,
-        "engine": candidate.settings["engine"],
-        "preparation": candidate.settings["preparation"],
-        "rule": QUESTIONS[question].rule,
-        "columns": QUESTIONS[question].schema.names,
-    }
-    return f"{question}/{digest(what)}"
-
-
-def key_of(folder: str, piece: Piece) -> str:
-    return f"{folder}/{digest(piece.chunk)[:12]}-{piece.start:09d}-{piece.stop:09d}.parquet"
+        Raises AccessDenied and BadFormat where what it is of cannot be read.
+        """
+        ...
 
 
 class Examiner:
-    """Holds the networks and the benchmarks; examines one piece at a time."""
+    """Holds networks, benchmarks and archives; examines one piece at a time."""
 
     def __init__(self, examination: Examination) -> None:
         use_threads(examination.threads)
         self._store = open_store(examination.store, examination.options)
+        self._file_indexes = examination.file_indexes
+        self._archives: dict[ArchiveConfig, Archive] = {}
+        self._labelled: dict[Source, Labelled] = {}
         engines: dict[str, Engine] = {}
         self._ready: dict[str, Candidate] = {}
         for stored in examination.candidates:
@@ -115,22 +88,36 @@ class Examiner:
             if name not in engines:
                 engines[name] = open_engine(name, examination.device)
             self._ready[stored.name] = load_candidate(self._store, stored, engines[name])
-        self._labelled = {
-            source.name: open_labelled(source.kind, source.path, source.strata)
-            for source in examination.sources
-        }
 
-    def examine(self, task: Task) -> int:
-        """Returns the traces of the piece, once all its tables are there."""
-        labelled, question = self._labelled[task.source], QUESTIONS[task.question]
-        candidates = [self._ready[name] for name in task.keys]
-        parts: dict[str, list[pa.Table]] = {name: [] for name in task.keys}
-        for few in _few(labelled.read(task.piece), TOGETHER):
-            for name, table in question.answer(few, candidates).items():
-                parts[name].append(table)
+    def candidate(self, name: str) -> Candidate:
+        """A candidate of the examination, loaded."""
+        return self._ready[name]
+
+    def labelled(self, source: Source) -> Labelled:
+        """Opened once. Raises BenchmarkError."""
+        if source not in self._labelled:
+            self._labelled[source] = open_labelled(source.kind, source.path, source.strata)
+        return self._labelled[source]
+
+    def archive(self, config: ArchiveConfig) -> Archive:
+        """Opened once."""
+        if config not in self._archives:
+            archive = open_archive(config)
+            if isinstance(archive, FilesArchive) and config in self._file_indexes:
+                archive.index = self._file_indexes[config]
+            self._archives[config] = archive
+        return self._archives[config]
+
+    def examine(self, task: Task) -> str:
+        """Nothing once all tables of the piece are there; else why it cannot be read: then none of
+        them is, and a later examination looks again."""
+        try:
+            made = task.tables(self)
+        except (AccessDenied, BadFormat) as error:
+            return str(error)
         for name, key in task.keys.items():
-            put(self._store, key, pa.concat_tables([question.schema.empty_table(), *parts[name]]))
-        return task.piece.stop - task.piece.start
+            put(self._store, key, made[name])
+        return ""
 
 
 def put(store: Store, key: str, table: pa.Table) -> None:
@@ -138,9 +125,3 @@ def put(store: Store, key: str, table: pa.Table) -> None:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     store.create(key, sink.getvalue())
-
-
-def _few(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    left = iter(items)
-    while few := list(islice(left, size)):
-        yield few

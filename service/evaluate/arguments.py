@@ -58,7 +58,7 @@ def add_evaluations(whats: Commands) -> None:
 
     oracle = what("oracle", "Run the candidates over labelled traces, and score recall and timing.")
     oracle.add_argument("evaluation", type=Path)
-    oracle.add_argument("--address", help="a Ray cluster to join (auto, HOST:6379)")
+    _may_join(oracle)
     _may_open(oracle)
     for name, summary in (
         ("noise", "False picks per station-hour on verified noise, and the threshold for a rate."),
@@ -74,9 +74,13 @@ def add_evaluations(whats: Commands) -> None:
         ),
         ("report", "All of it that the file names, in one html page."),
     ):
-        what(name, summary).add_argument("evaluation", type=Path)
+        sub = what(name, summary)
+        sub.add_argument("evaluation", type=Path)
+        if name not in ("compare", "splits"):  # these read tables, and run nothing
+            _may_join(sub)
     audit = what("audit", "Draw extras to be reviewed; the answers give the audited precision.")
     audit.add_argument("evaluation", type=Path)
+    _may_join(audit)
     audit.add_argument(
         "--draw",
         type=int,
@@ -84,6 +88,10 @@ def add_evaluations(whats: Commands) -> None:
         metavar="N",
         help="extras of each candidate and phase (%(default)s)",
     )
+
+
+def _may_join(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--address", help="a Ray cluster to join (auto, HOST:6379)")
 
 
 def _may_open(sub: argparse.ArgumentParser) -> None:

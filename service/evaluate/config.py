@@ -138,7 +138,8 @@ class Evaluation(Table):
     out: str = Field(min_length=1)
     """The folder of the tables and the report."""
     traces: str | None = Field(None, min_length=1)
-    """Where per-trace tables are committed, a path or s3://bucket/prefix; `out`/traces if none."""
+    """Where pieces are committed, of traces and of station-days: a path or s3://bucket/prefix that
+    all workers reach; `out`/traces if none."""
     candidate: list[Judged] = Field(default=[])
     """None are needed to judge tables that were made elsewhere; then `baseline` is."""
     baseline: str | None = None

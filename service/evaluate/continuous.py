@@ -3,8 +3,8 @@
 Tables: `continuous` (recall, lower bounds of precision and F1, MAE, by tolerance, station and
 signal to noise), `continuous_curve` (over thresholds), `extras` (picks no arrival explains),
 `residuals` (matched pairs), `calibration` and `reliability`, `audit` (what the reviewers said),
-`support` (extras in events), `shift` and `shift_movement` (the same samples under other windows),
-`arrivals_left_out`.
+`support` (extras in events), `shift`, `shift_movement` and `shift_left_out` (the same samples under
+other windows), `arrivals_left_out`.
 Where the truth is complete, `complete` has precision, F1 and false picks per station-hour.
 
 Where it is not, only the stations that the arrivals name are judged: at another station every pick
@@ -14,8 +14,10 @@ would be an extra, because nobody looked.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,7 @@ from service.evaluate.audit import draw_sheet, read_back
 from service.evaluate.config import Continuous, Evaluation, load_evaluation
 from service.evaluate.curves import thresholds_of
 from service.evaluate.events import read_sites
+from service.evaluate.pieces import Workbench
 from service.evaluate.shifts import shifts_of
 from service.evaluate.shown import show
 from service.evaluate.station_days import StationDays
@@ -82,7 +85,8 @@ class Judged:
     tolerance_s: float
 
     @classmethod
-    def of(cls, evaluation: Evaluation, path: Path) -> Judged:
+    def of(cls, evaluation: Evaluation, path: Path, bench: Workbench) -> Judged:
+        """Raises Refusal."""
         settings = evaluation.continuous
         if settings is None:
             raise Refusal(f"evaluation {path}: continuous: missing; name catalog and arrivals")
@@ -92,7 +96,7 @@ class Judged:
         if not settings.complete:
             names = (read.table[name].to_pylist() for name in ("network", "station"))
             days = days.only(set(zip(*names, strict=True)))
-        truth = truth_on(days, read, settings.waveforms)
+        truth = truth_on(days, read, bench if settings.waveforms else None)
         if not truth.arrivals.num_rows:
             raise Refusal(
                 f"continuous: no arrival is on picked data: {dict(truth.left_out)}; give arrivals "
@@ -106,9 +110,13 @@ class Judged:
 
 
 def eval_continuous(options: argparse.Namespace, out: Console) -> int:
+    """Returns 1 where a station-day could not be looked at because its worker died."""
     evaluation = load_evaluation(options.evaluation)
-    judged = Judged.of(evaluation, options.evaluation)
-    tables = continuous_tables(evaluation, judged)
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):  # Ray writes there
+        console = Console(stderr=True) if options.json else out
+        bench = Workbench.of(evaluation, console, options.address)
+        judged = Judged.of(evaluation, options.evaluation, bench)
+        tables = continuous_tables(evaluation, judged, bench)
     for name, table in tables.items():
         keep(Path(evaluation.out), name, table)
     facts = {
@@ -124,13 +132,18 @@ def eval_continuous(options: argparse.Namespace, out: Console) -> int:
     }
     shown = small if options.json else _shown(tables, judged.tolerance_s)
     show(out, options.json, shown, facts)
-    return 0
+    return bench.tell_unfinished()
 
 
 def eval_audit(options: argparse.Namespace, out: Console) -> int:
-    """Draws the sheet."""
+    """Draws the sheet; none where a station-day could not be looked at, for its extras lack."""
     evaluation = load_evaluation(options.evaluation)
-    judged = Judged.of(evaluation, options.evaluation)
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):
+        console = Console(stderr=True) if options.json else out
+        bench = Workbench.of(evaluation, console, options.address)
+        judged = Judged.of(evaluation, options.evaluation, bench)
+    if code := bench.tell_unfinished():
+        return code
     _, extras = _at_threshold(evaluation, judged)
     folder = Path(evaluation.out)
     path = draw_sheet(extras, options.draw, folder, evaluation.seed)
@@ -142,7 +155,9 @@ def eval_audit(options: argparse.Namespace, out: Console) -> int:
     return 0
 
 
-def continuous_tables(evaluation: Evaluation, judged: Judged) -> dict[str, pa.Table]:
+def continuous_tables(
+    evaluation: Evaluation, judged: Judged, bench: Workbench
+) -> dict[str, pa.Table]:
     """All tables by name. Raises Refusal."""
     settings, days, arrivals = judged.settings, judged.days, judged.arrivals
     names, seed, replicates = evaluation.names, evaluation.seed, evaluation.replicates
@@ -168,14 +183,11 @@ def continuous_tables(evaluation: Evaluation, judged: Judged) -> dict[str, pa.Ta
             read_sites(settings.stations) if settings.stations else None, names, seed=seed,
             replicates=replicates,
         ),
-        "arrivals_left_out": pa.Table.from_pylist(
-            [{"why": why, "count": n} for why, n in sorted(judged.left_out.items())],
-            LEFT_OUT_SCHEMA,
-        ),
+        "arrivals_left_out": _left_out(judged.left_out),
     }  # fmt: skip
     if settings.shifts:
-        shifts = shifts_of(days, arrivals, evaluation.candidate, settings.shifts, seed)
-        tables["shift"] = shifts
+        shifts, why = shifts_of(days, arrivals, evaluation.candidate, settings.shifts, seed, bench)
+        tables["shift"], tables["shift_left_out"] = shifts, _left_out(why)
         tables["shift_movement"] = movement(shifts, evaluation.threshold, names)
     if settings.complete:
         tables["complete"] = _complete(standing, judged, names)
@@ -193,6 +205,11 @@ def continuous_tables(evaluation: Evaluation, judged: Judged) -> dict[str, pa.Ta
             Path(settings.reviewed), Path(evaluation.out), extras, counts, tolerance, names
         )
     return tables
+
+
+def _left_out(why: Counter[str]) -> pa.Table:
+    rows = [{"why": each, "count": n} for each, n in sorted(why.items())]
+    return pa.Table.from_pylist(rows, LEFT_OUT_SCHEMA)
 
 
 def _at_threshold(evaluation: Evaluation, judged: Judged) -> tuple[pa.Table, pa.Table]:
@@ -243,5 +260,6 @@ def _shown(tables: dict[str, pa.Table], tolerance_s: float) -> dict[str, pa.Tabl
         )
     if "shift_movement" in tables:
         shown["under other windows"] = tables["shift_movement"]
+        shown["not picked under other windows"] = tables["shift_left_out"]
     shown["arrivals left out"] = tables["arrivals_left_out"]
     return shown

@@ -8,38 +8,29 @@ curve over thresholds, all stations), `noise_stations` (each, at the evaluation'
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import sys
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 
 from catalog.errors import Refusal
-from catalog.schema import PHASES, StationDay
-from catalog.store import AccessDenied
+from catalog.schema import PHASES
 from catalog.truth import NOISE_COLUMNS, NOISE_SCHEMA
 from eval.noise import rates, station_rates, thresholds_at
-from service.evaluate.arrivals import read_arrivals
 from service.evaluate.columns import InputError, instant, location_code, rows_of, station_code
-from service.evaluate.config import Evaluation, Noise, load_evaluation
+from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.curves import thresholds_of
-from service.evaluate.events import read_events, read_sites
+from service.evaluate.noise_search import METADATA, noise_of
+from service.evaluate.pieces import Workbench
 from service.evaluate.shown import show
 from service.evaluate.station_days import StationDays
 from service.evaluate.tables import keep
-from workers.decoded import BadFormat
-from workers.noise_windows import NoiseRule, around_arrivals, noise_windows
-from workers.samples import spans_over
-from workers.wavetrain import Spans, wave_spans
-
-METADATA = b"tidepick_noise"
-RATE = 100
-"""Hz, of the samples that windows are looked for in."""
 
 WHY_SCHEMA = pa.schema([("what", pa.string()), ("why", pa.string()), ("count", pa.int64())])
 
@@ -66,10 +57,15 @@ SHOWN = ["candidate", "phase", "threshold", "count", "hours", "value", "low", "h
 
 
 def eval_noise(options: argparse.Namespace, out: Console) -> int:
+    """Returns 1 where a station-day could not be looked at because its worker died."""
     evaluation = load_evaluation(options.evaluation)
     if evaluation.noise is None:
         raise Refusal(f"evaluation {options.evaluation}: noise: missing; name catalog and windows")
-    tables = noise_tables(evaluation)
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):  # Ray writes there
+        bench = Workbench.of(
+            evaluation, Console(stderr=True) if options.json else out, options.address
+        )
+        tables = noise_tables(evaluation, bench)
     for name, table in tables.items():
         keep(Path(evaluation.out), name, table)
     here = pc.equal(tables["noise_rates"]["threshold"], evaluation.threshold)
@@ -87,10 +83,10 @@ def eval_noise(options: argparse.Namespace, out: Console) -> int:
             "events"
         ]
     show(out, options.json, tables if options.json else shown, facts)
-    return 0
+    return bench.tell_unfinished()
 
 
-def noise_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
+def noise_tables(evaluation: Evaluation, bench: Workbench) -> dict[str, pa.Table]:
     """All tables by name. Raises Refusal."""
     assert evaluation.noise is not None
     settings, seed, names = evaluation.noise, evaluation.seed, evaluation.names
@@ -99,7 +95,7 @@ def noise_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
     if settings.windows is not None:
         windows, why = _given(Path(settings.windows), days)
     else:
-        windows, why = built(settings, days)
+        windows, why = noise_of(settings, days, bench)
     told = [{"what": "noise windows", "why": w, "count": n} for w, n in sorted(why.items())]
     if not windows.num_rows:
         raise Refusal(f"noise: no window is left: {dict(why)}; give more station-days or windows")
@@ -119,65 +115,6 @@ def noise_tables(evaluation: Evaluation) -> dict[str, pa.Table]:
             picks, windows, settings.target_rate, evaluation, days.floor
         ),
     }
-
-
-def built(settings: Noise, days: StationDays) -> tuple[pa.Table, Counter[str]]:
-    """Windows from the archives that the station-days were read from, and why the others are none.
-
-    Station-days without coordinates cannot be cleared of events and give no window.
-    """
-    assert settings.events is not None and settings.stations is not None
-    events = read_events(settings.events)
-    sites = {
-        (row["network"], row["station"]): (row["latitude"], row["longitude"])
-        for row in read_sites(settings.stations).to_pylist()
-    }
-    arrivals = read_arrivals(settings.arrivals).table if settings.arrivals else None
-    rule = NoiseRule(per_hour=settings.windows_per_hour, energy_ratio=settings.energy_ratio)
-    chosen = sorted(days.held)
-    rng = np.random.default_rng(settings.seed)
-    some = rng.choice(len(chosen), min(len(chosen), settings.station_days), replace=False)
-    parts, why = [NOISE_SCHEMA.empty_table()], Counter[str]()
-    if left := len(chosen) - len(some):
-        why["station-days not drawn"] += left
-    for day in (chosen[k] for k in sorted(some.tolist())):
-        place = sites.get((day.trace.network, day.trace.station))
-        if place is None:
-            why["station-days without coordinates"] += 1
-            continue
-        busy = np.concatenate([wave_spans(events, *place), _near_arrivals(arrivals, day)])
-        try:
-            spans = spans_over(
-                days.archive(day), day.trace, day.start_ns, day.end_ns, RATE,
-                days.campaign(day).quality,
-            )  # fmt: skip
-            found, reasons = noise_windows(spans, busy, rule, settings.seed)
-        except (AccessDenied, BadFormat) as error:
-            why[f"station-days that cannot be read any more: {error}"] += 1
-            continue
-        parts.append(found)
-        why.update(reasons)
-    facts = rule.facts() | {
-        "seed": settings.seed,
-        "station_days": len(some),
-        "events": events.num_rows,
-        "events_sha256": _sha256(settings.events),
-        "stations_sha256": _sha256(settings.stations),
-        "arrivals_sha256": [_sha256(path) for path in settings.arrivals],
-        "windows_that_are_no_noise": dict(sorted(why.items())),
-    }
-    table = pa.concat_tables(parts)
-    return table.replace_schema_metadata({METADATA: json.dumps(facts, sort_keys=True)}), why
-
-
-def _near_arrivals(arrivals: pa.Table | None, day: StationDay) -> Spans:
-    """What analysts read at the station, whatever its location code."""
-    if arrivals is None:
-        return np.zeros((0, 2), np.int64)
-    own = arrivals.filter(
-        (pc.field("network") == day.trace.network) & (pc.field("station") == day.trace.station)
-    )
-    return around_arrivals(own["time"].cast(pa.int64()).to_numpy())
 
 
 def _given(path: Path, days: StationDays) -> tuple[pa.Table, Counter[str]]:
@@ -265,7 +202,3 @@ def _thresholds(
             facts = where | {"at_floor": threshold == floor}
             rows.append(facts | {n: row[n] for n in THRESHOLD_SCHEMA.names if n in row})
     return pa.Table.from_pylist(rows, THRESHOLD_SCHEMA)
-
-
-def _sha256(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

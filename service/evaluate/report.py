@@ -1,14 +1,17 @@
 """`tidepick eval report`: what the evaluation file asks for and is not there yet, then one page.
 
-Tables are made by the same functions as `tidepick eval oracle` and the others, and are made anew
-where the file, or a file that it names, is another than they were made from.
+Tables are made by the same functions as `tidepick eval oracle` and the others. All are made anew
+where the file, or a file that it names, is another than they were made from, where one of them is
+of code whose numbers may mean something else, and where one lacks what a lost worker left undone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,9 +32,10 @@ from service.evaluate.battles import keep_battles
 from service.evaluate.compare_days import compared_days
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.continuous import Judged
+from service.evaluate.pieces import Workbench
 from service.evaluate.snippets import snippets
-from service.evaluate.sources import provenance, same_sources
-from service.evaluate.tables import FOLDER, keep, kept
+from service.evaluate.sources import provenance, same_sources, with_unfinished
+from service.evaluate.tables import FOLDER, keep, kept, outdated
 
 What = Callable[[argparse.Namespace, Console], int]
 
@@ -53,8 +57,9 @@ def eval_report(options: argparse.Namespace, out: Console, whats: Mapping[str, W
     path: Path = options.evaluation
     evaluation = load_evaluation(path)
     say = Console(stderr=True) if options.json else out
-    codes = make_tables(evaluation, path, say, whats)
-    page = write_page(evaluation, path)
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):  # Ray writes there
+        codes = make_tables(evaluation, path, say, whats, options.address)
+        page = write_page(evaluation, path)
     if options.json:
         print(json.dumps({"report": str(page), "tables": str(Path(evaluation.out) / FOLDER)}))
     else:
@@ -63,37 +68,46 @@ def eval_report(options: argparse.Namespace, out: Console, whats: Mapping[str, W
 
 
 def make_tables(
-    evaluation: Evaluation, path: Path, say: Console, whats: Mapping[str, What]
+    evaluation: Evaluation,
+    path: Path,
+    say: Console,
+    whats: Mapping[str, What],
+    address: str | None = None,
 ) -> list[int]:
     """Runs what lacks; the exit codes, 1 for what was refused."""
     folder = Path(evaluation.out)
     sources = provenance(evaluation)
     before = kept(folder, "provenance")
-    stale = before is not None and not same_sources(before, sources)
-    codes = []
     asked = asked_for(evaluation)
+    names = [*(MADE_BY[what] for what in asked), "snippets"]
+    stale = before is not None and not same_sources(before, sources)
+    stale = stale or any(outdated(folder, name) for name in names)
+    codes, unfinished = [], []
     if stale and "snr" not in asked and kept(folder, "snr") is not None:
         asked.append("snr")  # by hand, of what has changed since
     for what in asked:
         if what in whats and (stale or kept(folder, MADE_BY[what]) is None):
             say.print(f"tidepick eval {what} {path}")
             try:
-                codes.append(whats[what](_options(what, path), say))
+                codes.append(whats[what](_options(what, path, address), say))
+                if codes[-1]:
+                    unfinished.append(what)
             except Refusal as refusal:  # the page says what is missing, and the rest stands
                 say.print(f"tidepick eval {what}: {refusal}")
                 codes.append(1)
     if evaluation.continuous is not None and (stale or kept(folder, "snippets") is None):
         say.print("paired comparison of the days, and windows to look at")
-        judged = Judged.of(evaluation, path)
+        bench = Workbench.of(evaluation, say, address)
+        judged = Judged.of(evaluation, path, bench)
         keep(folder, "comparison_days", compared_days(evaluation, judged))
-        keep(folder, "snippets", snippets(evaluation, judged))
+        keep(folder, "snippets", snippets(evaluation, judged, bench.store))
     battled = kept(folder, "rulings") is not None
     voted = evaluation.arena is not None and evaluation.arena.votes is not None
     if (stale and battled) or (fights(evaluation) and (voted or not battled)):
         say.print(f"tidepick arena battle {path}")  # votes may have come since
         keep_battles(evaluation)
     _keep_residuals(folder)
-    keep(folder, "provenance", sources)
+    keep(folder, "provenance", with_unfinished(sources, unfinished))
     return codes
 
 
@@ -174,8 +188,10 @@ def _judged_at(oracle: pa.Table) -> Thresholds:
     return Thresholds(each)
 
 
-def _options(what: str, path: Path) -> argparse.Namespace:
-    """As `tidepick eval WHAT path` would be read."""
+def _options(what: str, path: Path, address: str | None) -> argparse.Namespace:
+    """As `tidepick eval WHAT path` would be read, its work done at the address."""
     parser = argparse.ArgumentParser()
     add_evaluations(parser.add_subparsers())
-    return parser.parse_args([what, str(path)])
+    options = parser.parse_args([what, str(path)])
+    options.address = address
+    return options

@@ -1,7 +1,8 @@
-"""Arrivals of an evaluation, picked again under shifted windows, in this process."""
+"""Arrivals of an evaluation, picked again under shifted windows, a piece each station-day."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,15 +10,16 @@ import pyarrow as pa
 
 from catalog.examined import SHIFT_SCHEMA
 from catalog.schema import StationDay, day_of
-from catalog.store import AccessDenied
 from service.campaign import CandidateConfig
-from service.evaluate.ready import ready
+from service.evaluate.pieces import Workbench
+from service.evaluate.ready import as_picked
 from service.evaluate.station_days import StationDays
-from workers.decoded import BadFormat
-from workers.shift import shift_picks
+from workers.day_pieces import SHIFTED_SCHEMA, ShiftDay
 
 MOST_ARRIVALS = 100
 """Drawn by the seed where there are more: each is picked anew under every set of windows."""
+
+_ARRIVAL = ("network", "station", "location", "time", "phase")
 
 
 def shifts_of(
@@ -26,42 +28,40 @@ def shifts_of(
     configs: Sequence[CandidateConfig],
     count: int,
     seed: int,
-) -> pa.Table:
-    """SHIFT_SCHEMA, of `count` sets of windows over 1 s. Arrivals whose data cannot be read any
-    more have no row."""
-    candidates = ready(days, configs)
+    bench: Workbench,
+) -> tuple[pa.Table, Counter[str]]:
+    """SHIFT_SCHEMA, of `count` sets of windows over 1 s; and why how many arrivals have no row."""
+    candidates = as_picked(bench.store, days, configs, bench.compute.device)
     traces = {
         (day.trace.network, day.trace.station, day.trace.location, day.day): day
         for day in days.held
     }
-    plain = arrivals.set_column(
-        arrivals.column_names.index("time"), "time", arrivals["time"].cast(pa.int64())
-    ).to_pylist()
+    columns = [arrivals[name].to_pylist() for name in ("network", "station", "location", "phase")]
+    plain = sorted({*zip(*columns, arrivals["time"].cast(pa.int64()).to_pylist(), strict=True)})
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(plain), min(len(plain), MOST_ARRIVALS), replace=False)
-    rows = []
-    for row in (plain[k] for k in sorted(drawn.tolist())):
-        where = {name: row[name] for name in ("network", "station", "location", "phase", "time")}
-        day: StationDay = traces[
-            row["network"], row["station"], row["location"], day_of(row["time"])
-        ]
-        try:
-            found = list(
-                shift_picks(
-                    days.archive(day), day.trace, row["phase"], row["time"], candidates, count
-                )
-            )
-        except (AccessDenied, BadFormat):
-            continue
-        for each in found:
-            nothing = np.isnan(each.probability)
-            rows.append(
-                where
-                | {
-                    "candidate": each.candidate,
-                    "shift_s": each.shift_s,
-                    "residual_s": None if nothing else each.residual_s,
-                    "probability": None if nothing else each.probability,
-                }
-            )
-    return pa.Table.from_pylist(rows, SHIFT_SCHEMA)
+    on_day: dict[StationDay, list[tuple[str, int]]] = defaultdict(list)
+    for network, station, location, phase, time in (plain[k] for k in drawn):
+        on_day[traces[network, station, location, day_of(time)]].append((phase, time))
+    pieces = [
+        ShiftDay.of(days.picked(day), own, count, candidates) for day, own in sorted(on_day.items())
+    ]
+    found = bench.examine("picking in other windows", pieces, candidates, days.archives())
+    why = Counter[str]()
+    for piece in pieces:
+        over = next((found.undone[key] for key in piece.keys.values() if key in found.undone), None)
+        if over is not None:
+            what = "no worker finished them" if over.lost else "they cannot be read any more"
+            why[f"{what}: {over.why}"] += len(piece.arrivals)
+    tables = [SHIFT_SCHEMA.empty_table()]
+    for each in candidates:
+        said = found.tables(piece.keys[each.name] for piece in pieces)
+        whole = pa.concat_tables([SHIFTED_SCHEMA.empty_table(), *said])
+        names = pa.array([each.name] * whole.num_rows, pa.string())
+        tables.append(whole.append_column("candidate", names).select(SHIFT_SCHEMA.names))
+    order = [(name, "ascending") for name in (*_ARRIVAL, "candidate", "shift_s")]
+    table = pa.concat_tables(tables).sort_by(order)
+    picked = table.group_by(list(_ARRIVAL)).aggregate([]).num_rows
+    unpicked = len(drawn) - picked - sum(why.values())
+    more = {"not drawn": len(plain) - len(drawn), "no samples that can be picked": unpicked}
+    return table, +Counter(why | more)

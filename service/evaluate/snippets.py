@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from catalog.examined import SNIPPET_SCHEMA
 from catalog.schema import PHASES, StationDay, day_of
-from catalog.store import AccessDenied
+from catalog.store import AccessDenied, Store
 from eval import reviewed
 from eval.reviewed import found_on
 from eval.thresholds import picks_at
@@ -39,17 +39,17 @@ class _Chosen:
     time_ns: int
 
 
-def snippets(evaluation: Evaluation, judged: Judged) -> pa.Table:
+def snippets(evaluation: Evaluation, judged: Judged, store: Store) -> pa.Table:
     """SNIPPET_SCHEMA, of the continuous days that an evaluation judges.
 
     A miss is drawn from all misses by the seed; an extra is the surest. What cannot be read any
-    more has no row.
+    more has no row. store: for the candidates' weights.
     """
     days, tolerance = judged.days, judged.tolerance_s
     standing = picks_at(judged.picks, evaluation.threshold)
     extras = _in_integers(reviewed.extras(standing, judged.arrivals, tolerance))
     found = found_on(standing, judged.arrivals, tolerance, days.names)
-    candidates = ready(days, evaluation.candidate)
+    candidates = ready(store, days, evaluation.candidate)
     picks, arrivals = _in_integers(standing), _in_integers(judged.arrivals)
     rows = []
     chosen = chain(_misses(days, found, evaluation.seed), _surest(days, extras))

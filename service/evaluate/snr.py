@@ -40,10 +40,11 @@ from service.evaluate.continuous import Judged
 from service.evaluate.equal_rates import equal_rates
 from service.evaluate.noise import eval_noise
 from service.evaluate.oracle import eval_oracle
+from service.evaluate.pieces import Workbench
 from service.evaluate.sealed import among, split_of
 from service.evaluate.shown import show
 from service.evaluate.snr_screen import shown_tables
-from service.evaluate.tables import keep, kept
+from service.evaluate.tables import keep, kept, outdated
 from service.evaluate.thresholds import thresholds_of
 from service.evaluate.traces import extra_strata
 
@@ -73,11 +74,12 @@ def eval_snr(options: argparse.Namespace, out: Console) -> int:
         raise Refusal(f"evaluation {options.evaluation}: benchmark: missing; name labelled traces")
     with redirect_stdout(sys.stderr if options.json else sys.stdout):
         say = Console(stderr=True) if options.json else out
-        codes = list(_run_what_lacks(evaluation, options.evaluation, say))
-    try:
-        tables, facts = snr_tables(evaluation, options.evaluation)
-    except ValueError as error:
-        raise Refusal(f"snr: {error}") from error
+        codes = list(_run_what_lacks(evaluation, options, say))
+        bench = Workbench.of(evaluation, say, options.address)
+        try:
+            tables, facts = snr_tables(evaluation, options.evaluation, bench)
+        except ValueError as error:
+            raise Refusal(f"snr: {error}") from error
     for name, made in tables.items():
         keep(Path(evaluation.out), name, made)
     if options.json:
@@ -86,19 +88,23 @@ def eval_snr(options: argparse.Namespace, out: Console) -> int:
         show(out, False, {}, facts)
         for each in shown_tables(tables):
             out.print(each)
-    return max(codes, default=0)
+    return max([*codes, bench.tell_unfinished()])
 
 
-def _run_what_lacks(evaluation: Evaluation, path: Path, say: Console) -> Iterator[int]:
+def _run_what_lacks(
+    evaluation: Evaluation, asked_with: argparse.Namespace, say: Console
+) -> Iterator[int]:
     """What the table rests on and the file has data for."""
     folder = Path(evaluation.out)
-    options = argparse.Namespace(evaluation=path, json=False, address=None, open_test=None)
+    options = argparse.Namespace(
+        evaluation=asked_with.evaluation, json=False, address=asked_with.address, open_test=None
+    )
     runs: list[tuple[str, bool, Callable[[argparse.Namespace, Console], int]]] = [
         ("traces", True, eval_oracle),
         ("noise_thresholds", evaluation.noise is not None, eval_noise),
     ]
     for name, asked, run in runs:
-        if asked and kept(folder, name) is None:
+        if asked and (kept(folder, name) is None or outdated(folder, name)):
             yield run(options, say)
 
 
@@ -121,7 +127,9 @@ class _Question:
         return list(dict.fromkeys([*self.candidates, *self.families.members]))
 
 
-def snr_tables(evaluation: Evaluation, path: Path) -> tuple[dict[str, pa.Table], dict[str, str]]:
+def snr_tables(
+    evaluation: Evaluation, path: Path, bench: Workbench
+) -> tuple[dict[str, pa.Table], dict[str, str]]:
     """All tables by name, and what they rest on. Raises Refusal, or ValueError for tables that do
     not hold the same traces of every candidate."""
     traces = kept(Path(evaluation.out), "traces")
@@ -154,7 +162,7 @@ def snr_tables(evaluation: Evaluation, path: Path) -> tuple[dict[str, pa.Table],
         signal,
         families,
         (*STRATA, *extra_strata(evaluation)),
-        _of_days(evaluation, path, thresholds, every),
+        _of_days(evaluation, path, thresholds, every, bench),
         _of_noise(evaluation, every),
     )
     tables = _tables(question)
@@ -191,12 +199,16 @@ def averages_of(evaluation: Evaluation) -> Iterator[tuple[str, tuple[str, ...]]]
 
 
 def _of_days(
-    evaluation: Evaluation, path: Path, thresholds: Thresholds, names: Sequence[str]
+    evaluation: Evaluation,
+    path: Path,
+    thresholds: Thresholds,
+    names: Sequence[str],
+    bench: Workbench,
 ) -> dict[str, Measure]:
     """Recall on continuous days at the same thresholds, of the phases that were read there."""
     if evaluation.continuous is None:
         return {}
-    days = Judged.of(evaluation, path)
+    days = Judged.of(evaluation, path, bench)
     own = days.picks.filter(pc.is_in(days.picks["candidate"].cast(pa.string()), pa.array(names)))
     found = found_on(picks_at(own, thresholds), days.arrivals, days.tolerance_s, names)
     found = found.select(FOUND_SCHEMA.names)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from catalog.query import Catalog
 from eval.report.honesty import PROVENANCE_SCHEMA
+from eval.semantics import SEMANTICS
 from service.evaluate.config import Evaluation
 from service.prepare import candidate_weights
 from service.provenance import VERSIONED, version
@@ -23,12 +24,25 @@ _SOFTWARE = "software"
 
 def provenance(evaluation: Evaluation) -> pa.Table:
     """PROVENANCE_SCHEMA. Raises WeightsError or CatalogError where a source is not there."""
-    rows = [dict(zip(PROVENANCE_SCHEMA.names, fact, strict=True)) for fact in _facts(evaluation)]
+    return _table(_facts(evaluation))
+
+
+def with_unfinished(sources: pa.Table, whats: Sequence[str]) -> pa.Table:
+    """Provenance of tables some of which lack what workers were lost over: no other is the same."""
+    lacking = _table((f"eval {what}", "unfinished", "run it again") for what in whats)
+    return pa.concat_tables([sources, lacking])
+
+
+def _table(facts: Iterable[Fact]) -> pa.Table:
+    rows = [dict(zip(PROVENANCE_SCHEMA.names, fact, strict=True)) for fact in facts]
     return pa.Table.from_pylist(rows, PROVENANCE_SCHEMA)
 
 
 def same_sources(first: pa.Table, second: pa.Table) -> bool:
-    """Whether two tables of provenance name the same settings and data; versions may differ."""
+    """Whether two tables of provenance name the same settings and data, and nothing unfinished.
+
+    Versions may differ: each table says itself what made it (service/evaluate/tables.py).
+    """
 
     def sources(table: pa.Table) -> list[dict[str, str]]:
         return [row for row in table.to_pylist() if row["about"] != _SOFTWARE]
@@ -71,6 +85,7 @@ def _facts(evaluation: Evaluation) -> Iterator[Fact]:
     yield _SOFTWARE, "python", platform.python_version()
     for package in VERSIONED:
         yield _SOFTWARE, package, version(package)
+    yield _SOFTWARE, "semantics of evaluation", str(SEMANTICS)
 
 
 def _section(about: str, settings: dict[str, object]) -> Iterator[Fact]:

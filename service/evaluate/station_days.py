@@ -17,7 +17,8 @@ from eval.days import on_days, picked_days
 from eval.strata import with_pick_snr
 from service.campaign import Campaign, CandidateConfig
 from service.prepare import candidate_weights
-from workers.archives import Archive, open_archive
+from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.day_pieces import PickedDay
 
 _DAY = ("network", "station", "location", "day")
 
@@ -26,17 +27,17 @@ _DAY = ("network", "station", "location", "day")
 class StationDays:
     """Station-days that are judged, of one band each: the one with most data.
 
-    table: `eval.days.picked_days`. held: station-day -> the run that picked it. floors: candidate
-    -> phase -> the lowest probability stored.
+    table: `eval.days.picked_days`. held: station-day -> the run that picked it, and the generation
+    of its commit. floors: candidate -> phase -> the lowest probability stored.
     """
 
     catalog: Catalog
     names: Sequence[str]
     table: pa.Table
-    held: dict[StationDay, str]
+    held: dict[StationDay, tuple[str, int]]
     floors: dict[str, dict[str, float]]
     _campaigns: dict[str, Campaign] = field(default_factory=dict, repr=False)
-    _archives: dict[str, Archive] = field(default_factory=dict, repr=False)
+    _archives: dict[ArchiveConfig, Archive] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, url: str, candidates: Sequence[CandidateConfig], called: str) -> StationDays:
@@ -125,7 +126,7 @@ class StationDays:
 
     def campaign(self, day: StationDay) -> Campaign:
         """The campaign that picked a station-day."""
-        run = self.held[day]
+        run, _ = self.held[day]
         if run not in self._campaigns:
             for row in self.catalog.sql("SELECT run, campaign FROM runs").to_pylist():
                 self._campaigns[row["run"]] = Campaign.model_validate(json.loads(row["campaign"]))
@@ -134,22 +135,33 @@ class StationDays:
     def archive(self, day: StationDay) -> Archive:
         """The archive that a station-day was read from."""
         config = self.campaign(day).archive
-        key = config.model_dump_json()
-        if key not in self._archives:
-            self._archives[key] = open_archive(config)
-        return self._archives[key]
+        if config not in self._archives:
+            self._archives[config] = open_archive(config)
+        return self._archives[config]
+
+    def picked(self, day: StationDay) -> PickedDay:
+        """A station-day as workers are told of it."""
+        campaign, (run, generation) = self.campaign(day), self.held[day]
+        return PickedDay(day, campaign.archive, campaign.quality, f"{run}.{generation}")
+
+    def archives(self) -> dict[ArchiveConfig, Archive]:
+        """All that station-days were read from."""
+        for day in self.held:
+            self.archive(day)
+        return self._archives
 
 
-def _longest(coverage: pa.Table) -> dict[StationDay, str]:
-    """Of each station-day the band with most data, the first of equals, and the run."""
-    best: dict[tuple[str, str, str, date], tuple[float, str, str]] = {}
+def _longest(coverage: pa.Table) -> dict[StationDay, tuple[str, int]]:
+    """Of each station-day the band with most data, the first of equals; the run and its newest
+    generation."""
+    best: dict[tuple[str, str, str, date], tuple[float, str, str, int]] = {}
     for row in coverage.to_pylist():
         key = (row["network"], row["station"], row["location"] or "", row["day"])
-        this = (-row["seconds"], row["band"], row["run"])
+        this = (-row["seconds"], row["band"], row["run"], -row["generation"])
         best[key] = min(best.get(key, this), this)
     return {
-        StationDay(TraceId(*key[:3], band), key[3]): run
-        for key, (_, band, run) in sorted(best.items())
+        StationDay(TraceId(*key[:3], band), key[3]): (run, -newest)
+        for key, (_, band, run, newest) in sorted(best.items())
     }
 
 

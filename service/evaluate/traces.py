@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,21 +12,21 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.progress import track
 
 from catalog.errors import Refusal
 from catalog.examined import EXAMINED_SCHEMA, TRACE_SCHEMA
 from catalog.schema import PHASES, Outcome
-from catalog.store import S3Options, Store, fetch_all, open_store
+from catalog.store import Store
 from service.campaign import Compute
 from service.evaluate.config import Benchmark, Evaluation, Judged
-from service.evaluate.pool import examined
+from service.evaluate.pieces import Committed, Workbench
 from service.prepare import candidate_weights
-from workers.examiner import QUESTIONS, Examination, Source, Task, folder, key_of
+from workers.examiner import Source
 from workers.labelled import open_labelled
 from workers.labelled.traces import Labelled, Piece
 from workers.oracle import facts
 from workers.picker import StoredCandidate, store_weights
+from workers.trace_pieces import QUESTIONS, TracePiece, folder, key_of
 
 PIECE = 512
 """Traces of a piece: committed every few seconds."""
@@ -93,7 +94,7 @@ def answers(
     question: str, evaluation: Evaluation, console: Console, address: str | None
 ) -> tuple[list[pa.Table], dict[str, str]]:
     """What every candidate says of every benchmark, with `weight` and `dataset`; and the pieces
-    that nobody could finish, with the reason. question: of workers.examiner.QUESTIONS."""
+    that nobody could finish, with the reason. question: of workers.trace_pieces.QUESTIONS."""
     sources = [
         Source(each.name, each.kind, each.path, tuple(each.strata))
         for each in evaluation.benchmark
@@ -101,41 +102,23 @@ def answers(
     ]
     if not sources:
         return [], {}
-    where = evaluation.traces or str(Path(evaluation.out) / "traces")
-    store = open_store(where)
-    stored = [_stored(store, each, evaluation.compute) for each in evaluation.candidate]
-    labelled = {s.name: open_labelled(s.kind, s.path, s.strata) for s in sources}
-    compute = evaluation.compute
-    examination = Examination(
-        where,
-        S3Options(),
-        stored,
-        sources,
-        compute.device,
-        max(1, int(compute.cpus_per_worker)),
-    )
-    tasks = [
-        task
-        for source in sources
-        for task in _due(question, store, source, labelled[source.name], stored)
-    ]
-    failed: dict[str, dict[Piece, str]] = {source.name: {} for source in sources}
-    over = examined(examination, tasks, compute, address) if tasks else iter(())
-    for task, why in track(over, "examining", total=len(tasks), console=console, disable=not tasks):
-        if why:
-            failed[task.source][task.piece] = why
-    tables = []
-    for source in sources:
-        its = labelled[source.name], failed[source.name]
-        for each in stored:
-            said = _collected(question, store, source, each, *its)
-            tables.append(_named(said, each.name, source.name))
-    unfinished = {
-        f"{source} {piece.chunk} {piece.start}-{piece.stop}".replace("  ", " "): why
-        for source, pieces in failed.items()
-        for piece, why in pieces.items()
+    bench = Workbench.of(evaluation, console, address)
+    stored = [_stored(bench.store, each, evaluation.compute) for each in evaluation.candidate]
+    labelled = {
+        source: open_labelled(source.kind, source.path, source.strata) for source in sources
     }
-    return tables, unfinished
+    pieces = {
+        source: list(_pieces(question, source, labelled[source], stored)) for source in sources
+    }
+    found = bench.examine("examining", list(chain.from_iterable(pieces.values())), stored)
+    tables = [
+        _named(
+            _collected(question, found, labelled[source], own, each.name), each.name, source.name
+        )
+        for source, own in pieces.items()
+        for each in stored
+    ]
+    return tables, bench.unfinished
 
 
 def _stored(store: Store, config: Judged, compute: Compute) -> StoredCandidate:
@@ -154,39 +137,28 @@ def _stored(store: Store, config: Judged, compute: Compute) -> StoredCandidate:
     return StoredCandidate(config.name, ensemble.sha256, kept, settings)
 
 
-def _due(
-    question: str,
-    store: Store,
-    source: Source,
-    labelled: Labelled,
-    stored: Sequence[StoredCandidate],
-) -> Iterator[Task]:
-    """The pieces that some candidate has no table of."""
+def _pieces(
+    question: str, source: Source, labelled: Labelled, stored: Sequence[StoredCandidate]
+) -> Iterator[TracePiece]:
     folders = {c.name: folder(question, labelled.fingerprint, source.strata, c) for c in stored}
-    there = {found.key for each in folders.values() for found in store.list(f"{each}/")}
     for piece in labelled.pieces(PIECE):
         keys = {name: key_of(each, piece) for name, each in folders.items()}
-        lacking = {name: key for name, key in keys.items() if key not in there}
-        if lacking:
-            yield Task(question, source.name, piece, lacking)
+        yield TracePiece(question, source, piece, keys)
 
 
 def _collected(
     question: str,
-    store: Store,
-    source: Source,
-    candidate: StoredCandidate,
+    found: Committed,
     labelled: Labelled,
-    failed: Mapping[Piece, str],
+    pieces: Sequence[TracePiece],
+    candidate: str,
 ) -> pa.Table:
-    under = folder(question, labelled.fingerprint, source.strata, candidate)
-    there = {found.key for found in store.list(f"{under}/")}
-    pieces = list(labelled.pieces(PIECE))
-    keys = [key for piece in pieces if (key := key_of(under, piece)) in there]
-    tables = [pq.read_table(pa.BufferReader(body)) for body in fetch_all(store, keys)]
-    for piece in pieces:
-        if key_of(under, piece) not in there and question == "traces":
-            tables.append(_lost(labelled, piece, failed[piece]))
+    """What is committed, and after it the traces of pieces that were lost."""
+    tables = found.tables(each.keys[candidate] for each in pieces)
+    for each in pieces:
+        over = found.undone.get(each.keys[candidate])
+        if over is not None and question == "traces":
+            tables.append(_lost(labelled, each.piece, over.why))
     return pa.concat_tables([QUESTIONS[question].schema.empty_table(), *tables])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,19 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalog.schema import StationDay, day_of
-from catalog.store import AccessDenied
 from catalog.truth import ARRIVAL_SCHEMA
 from service.evaluate.arrivals import Arrivals
+from service.evaluate.pieces import Workbench
 from service.evaluate.station_days import StationDays
-from workers.at_arrivals import seen
-from workers.decoded import BadFormat
-from workers.samples import spans_over
-from workers.waveform import NS
-
-RATE = 100
-"""Hz, of the samples that signal to noise is measured in."""
-
-AROUND_NS = 5 * NS
+from workers.day_pieces import ArrivalDay
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +30,9 @@ class Truth:
     moved: int
 
 
-def truth_on(days: StationDays, read: Arrivals, waveforms: bool) -> Truth:
-    """waveforms: the archive is read around the arrivals, those in gaps are left out, and the
-    others get their `snr_db`, else null. Raises StoreError."""
+def truth_on(days: StationDays, read: Arrivals, bench: Workbench | None) -> Truth:
+    """bench: there the archive is read around the arrivals, those in gaps are left out, and the
+    others get their `snr_db`, which is null without. Raises StoreError."""
     left_out = Counter(read.left_out)
     on_day: dict[tuple[str, str, date], dict[str, StationDay]] = defaultdict(dict)
     for day in days.held:
@@ -62,29 +55,39 @@ def truth_on(days: StationDays, read: Arrivals, waveforms: bool) -> Truth:
             left_out["on a station-day that is not picked"] += 1
     place = ARRIVAL_SCHEMA.get_field_index("location")
     table = read.table.set_column(place, "location", pa.array(locations, pa.string()))
+    kept = np.isin(np.arange(table.num_rows), [k for own in rows.values() for k in own])
     snr_db = np.full(table.num_rows, np.nan)
-    kept = np.zeros(table.num_rows, bool)
-    times = table["time"].cast(pa.int64()).to_numpy()
-    for day, own in rows.items():
-        kept[own] = True
-        if waveforms:
-            kept[own], snr_db[own] = _looked_at(days, day, times[own], left_out)
+    if bench is not None:
+        times = table["time"].cast(pa.int64()).to_numpy()
+        kept, snr_db = _looked_at(days, rows, times, left_out, bench)
     table = table.append_column("snr_db", pa.array(snr_db, mask=np.isnan(snr_db)))
     return Truth(table.filter(pa.array(kept)), left_out, moved)
 
 
 def _looked_at(
-    days: StationDays, day: StationDay, times: NDArray[np.int64], left_out: Counter[str]
+    days: StationDays,
+    rows: Mapping[StationDay, Sequence[int]],
+    times: NDArray[np.int64],
+    left_out: Counter[str],
+    bench: Workbench,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which arrivals [k] have data, and their signal to noise in dB."""
-    start = max(day.start_ns, int(times.min()) - AROUND_NS)
-    end = min(day.end_ns, int(times.max()) + AROUND_NS)
-    quality = days.campaign(day).quality
-    try:
-        found = seen(spans_over(days.archive(day), day.trace, start, end, RATE, quality), times)
-    except (AccessDenied, BadFormat) as error:
-        left_out[f"their data cannot be read any more: {error}"] += len(times)
-        return np.zeros(len(times), bool), np.full(len(times), np.nan)
-    if gone := int((~found.recorded).sum()):
-        left_out["without data there"] += gone
-    return found.recorded, found.snr_db
+    """Which arrivals [k] have data, and their signal to noise in dB. rows: their k, a day each."""
+    recorded, snr_db = np.zeros(len(times), bool), np.full(len(times), np.nan)
+    pieces = {day: ArrivalDay.of(days.picked(day), times[own]) for day, own in rows.items()}
+    found = bench.examine("looking at arrivals", list(pieces.values()), archives=days.archives())
+    tables = iter(found.tables(each.keys[""] for each in pieces.values()))
+    for day, own in rows.items():
+        over = found.undone.get(pieces[day].keys[""])
+        if over is not None:
+            what = (
+                "no worker read their data" if over.lost else "their data cannot be read any more"
+            )
+            left_out[f"{what}: {over.why}"] += len(own)
+            continue
+        table = next(tables)
+        place = np.searchsorted(pieces[day].times, times[own])
+        recorded[own] = table["recorded"].to_numpy()[place]
+        snr_db[own] = table["snr_db"].to_numpy()[place]
+        if gone := int((~recorded[own]).sum()):
+            left_out["without data there"] += gone
+    return recorded, snr_db

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,14 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+import service.evaluate.pieces as pieces
 import service.evaluate.traces as running
 from service.cli import main
 from service.evaluate.arguments import EVALUATION
 from service.evaluate.config import load_evaluation
-from service.evaluate.pool import examined
 from service.evaluate.tables import kept
 from service.evaluate.traces import per_trace
 from tests.conftest import DATA
+from tests.service.examiners import killing
 from workers.examiner import Examiner
 
 REAL = f"""\
@@ -190,18 +189,18 @@ def test_a_run_that_was_killed_goes_on_where_it_was(planted, tmp_path, monkeypat
     monkeypatch.setattr(Examiner, "examine", killed)
     with pytest.raises(KeyboardInterrupt):
         per_trace(again, console)
-    pieces: list[object] = []
+    again_done: list[object] = []
 
     def noted(self, task):
-        pieces.append(task.piece)
+        again_done.append(task.piece)
         return examine(self, task)
 
     monkeypatch.setattr(Examiner, "examine", noted)
     assert per_trace(again, console).table.equals(whole)
-    assert len(pieces) == 9 - 4 and not set(pieces) & set(done)
-    pieces.clear()
+    assert len(again_done) == 9 - 4 and not set(again_done) & set(done)
+    again_done.clear()
     assert per_trace(again, console).table.equals(whole)
-    assert pieces == []
+    assert again_done == []
 
 
 @pytest.mark.slow
@@ -222,41 +221,12 @@ def test_a_worker_that_is_killed_costs_no_trace(planted, tmp_path, monkeypatch):
     evaluation, console = load_evaluation(unsplit(planted())), Console(quiet=True)
     whole = per_trace(evaluation.model_copy(update={"traces": str(tmp_path / "a")}), console).table
     killed: list[int] = []
-
-    def killing(*arguments):
-        for over in examined(*arguments):
-            if not killed:
-                killed.extend(examiners_of_ours()[:1])
-                os.kill(killed[0], signal.SIGKILL)
-            yield over
-
-    monkeypatch.setattr(running, "examined", killing)
+    monkeypatch.setattr(pieces, "examined", killing(killed))
     compute = evaluation.compute.model_copy(update={"workers": 2})
     update = {"traces": str(tmp_path / "b"), "compute": compute}
     traces = per_trace(evaluation.model_copy(update=update), console)
     assert killed and traces.unfinished == {}
     assert traces.table.equals(whole)
-
-
-def examiners_of_ours() -> list[int]:
-    """Processes of Ray's examining actors that descend from this one."""
-    parents, names = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "stat").read_text().rpartition(")")[2].split()
-            names[int(folder.name)] = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue  # it has ended
-        parents[int(folder.name)] = int(status[1])
-
-    def ours(pid: int) -> bool:
-        while pid in parents:
-            if pid == os.getpid():
-                return True
-            pid = parents[pid]
-        return False
-
-    return sorted(p for p, name in names.items() if b"_ExamineActor" in name and ours(p))
 
 
 def test_the_example_of_the_help_is_an_evaluation(tmp_path):

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import service.evaluate.tables as tables
 from catalog.errors import Refusal
 from service.cli import main
 from service.evaluate.config import load_evaluation
@@ -84,6 +85,31 @@ def test_one_command_makes_what_lacks_and_a_page(tmp_path, capsys):
     made = (out / "tables" / "oracle.parquet").stat().st_mtime_ns
     assert main(["eval", "report", str(path)]) == 0
     assert (out / "tables" / "oracle.parquet").stat().st_mtime_ns > made
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("SEMANTICS", -1), ("version", lambda package: f"another {package}")]
+)
+def test_tables_whose_numbers_may_mean_something_else_are_made_anew(
+    tmp_path, monkeypatch, name, other
+):
+    write_traces(tmp_path)
+    path, out = write(tmp_path), tmp_path / "out"
+
+    def made() -> list[int]:
+        assert main(["eval", "report", str(path)]) == 0
+        names = ("oracle", "comparison")
+        return [(out / "tables" / f"{each}.parquet").stat().st_mtime_ns for each in names]
+
+    first = made()
+    assert made() == first
+    monkeypatch.setattr(tables, name, other)
+    second = made()
+    assert all(new > old for new, old in zip(second, first, strict=True))
+    assert made() == second
+    monkeypatch.undo()
+    assert main(["eval", "oracle", str(path)]) == 0, "one by hand: the others rest on the old"
+    assert all(new > old for new, old in zip(made(), second, strict=True))
 
 
 def test_what_is_refused_is_missing_and_the_rest_stands(tmp_path, capsys):
