@@ -1,9 +1,9 @@
 """Windows of continuous data that are worth judging: where a candidate picked, or an arrival is.
 
 The first pick of a window stands at a place that is drawn anew for each: nobody can learn where to
-look. A window rests on the first pick in it and the seed alone, so that whoever proposes windows of
-the same picks, for people or for the rule, proposes the same. Two candidates disagree on a window by what they make of it against each other, so that no
-reference is needed.
+look. It is drawn by the pick and the seed alone, so that whoever proposes windows of the same
+picks, for people or for the rule, proposes the same. Two candidates disagree on a window by what
+they make of it against each other, so that no reference is needed.
 """
 
 from __future__ import annotations

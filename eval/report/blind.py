@@ -9,8 +9,8 @@ from eval.report.figure import WindowView
 
 SIDES = ("left", "right")
 SHOWN = ("battle", "issued")
-"""Columns of BATTLE_SCHEMA that say nothing of the candidates. The window stays behind, by whose name
-its picks could be looked up, and the stratum, which may tell how far the two disagree."""
+"""Columns of BATTLE_SCHEMA that say nothing of the candidates. The window stays behind, by
+whose name picks could be looked up, and the stratum, which may tell how far the two disagree."""
 
 
 def shown(battle: Mapping[str, object]) -> dict[str, object]:

@@ -29,6 +29,7 @@ from service.evaluate.battles import keep_battles
 from service.evaluate.compare_days import compared_days
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.continuous import Judged
+from service.evaluate.equal_rates import has_battle_thresholds
 from service.evaluate.snippets import snippets
 from service.evaluate.sources import provenance, same_sources
 from service.evaluate.tables import FOLDER, keep, kept
@@ -119,8 +120,8 @@ def asked_for(evaluation: Evaluation) -> list[str]:
 
 def fights(evaluation: Evaluation) -> bool:
     """Whether the file asks for battles by rule, and has thresholds for them."""
-    asked = evaluation.arena is not None and bool(evaluation.benchmark)
-    return asked and evaluation.noise is not None
+    data = bool(evaluation.benchmark) or evaluation.continuous is not None
+    return evaluation.arena is not None and data and has_battle_thresholds(evaluation)
 
 
 def write_page(evaluation: Evaluation, path: Path) -> Path:
