@@ -10,6 +10,7 @@ rule also judges the windows of the days that people were shown: `voted_rulings`
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from eval.arena.board import leaderboard, matrix, side_test
 from eval.arena.tallies import of_traces
 from eval.arena.windows import traces_called
 from eval.strata import ALL, bins_of
+from eval.thresholds import Frozen
 from eval.traces import conformed
 from service.evaluate.agreement import agreement_beside
 from service.evaluate.board_screen import agreement_lines, board_table, matrix_table, side_line
@@ -108,6 +110,8 @@ def _battles(evaluation: Evaluation) -> tuple[dict[str, pa.Table], dict[str, Any
         if votes.num_rows:
             ruled = [tables[name] for name in ("rulings", "day_rulings") if name in tables]
             tables |= _beside(votes, pa.concat_tables(ruled), days, evaluation.seed)
+            if others := _at_other_thresholds(votes, frozen):
+                facts["votes at other thresholds than the rule's"] = others
     return tables, facts
 
 
@@ -145,6 +149,17 @@ def _beside(
     }
     agreed = agreement_beside(people, known)
     return tables if agreed is None else tables | {"arena_agreement": agreed}
+
+
+def _at_other_thresholds(votes: pa.Table, frozen: Frozen) -> int:
+    """Votes of whose sides one was shown at a threshold that it does not stand at by the rule."""
+
+    def differs(row: dict[str, str], side: str) -> bool:
+        ruled = frozen.thresholds.each.get(row[side], {})
+        shown = json.loads(row[f"{side}_thresholds"])
+        return any(ruled.get(phase) != threshold for phase, threshold in shown.items())
+
+    return sum(differs(row, "left") or differs(row, "right") for row in votes.to_pylist())
 
 
 def _judged(traces: pa.Table | None) -> list[str]:

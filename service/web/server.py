@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from aiohttp import web
 from rich.console import Console
 
@@ -76,7 +77,7 @@ def open_site(asked: Serving, say: Console) -> Site:
         if name in recorded.candidates
     }
     contenders = Contenders.of(records, evaluation)
-    rulings = functools.partial(_rulings, evaluation)
+    rulings = functools.partial(_rulings, evaluation, contenders.rule)
     judged = {*votes.battles()["window"].to_pylist(), *rulings()["window"].to_pylist()}
     days = contenders.on_days
     pool = Pool.of(catalog, days, _reference(asked, evaluation), asked.seed, judged)
@@ -104,9 +105,11 @@ def _reference(asked: Serving, evaluation: Evaluation | None) -> pa.Table:
     return read_arrivals(paths).table if paths else ARRIVAL_SCHEMA.empty_table()
 
 
-def _rulings(evaluation: Evaluation | None) -> pa.Table:
-    """RULED_SCHEMA: what `tidepick arena battle` has kept until now."""
-    return RULED_SCHEMA.empty_table() if evaluation is None else kept_rulings(Path(evaluation.out))
+def _rulings(evaluation: Evaluation | None, rule: str) -> pa.Table:
+    """RULED_SCHEMA: what `tidepick arena battle` has kept until now at thresholds of that rule."""
+    if evaluation is None:
+        return RULED_SCHEMA.empty_table()
+    return kept_rulings(Path(evaluation.out)).filter(pc.field("thresholds") == rule)
 
 
 async def _serve(

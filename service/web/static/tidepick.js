@@ -495,6 +495,13 @@ const count = (n) => (n === null || n === undefined ? "–" : Number(n).toLocale
 
 const VERDICT = { left: "Left is better", right: "Right is better", tie: "A tie", both_bad: "Both are bad", skip: "Skipped" };
 
+/** `unknown | 0-10 dB | BG` in words. */
+function stratum(text) {
+  const parts = text.split(" | ");
+  const of = ["distance", "signal to noise", "network"];
+  return parts.length === of.length ? parts.map((part, k) => (part === "unknown" ? `${of[k]} unknown` : part)).join(" · ") : text;
+}
+
 /** Two candidates on the same window, and what is told of them after the vote. */
 class Sides {
   constructor() {
@@ -542,7 +549,7 @@ class Sides {
     }
     if (told.trace_name) row("Trace", `${told.trace_name} of ${told.dataset}`);
     if (told.arrivals) row("Reference", told.arrivals.length ? told.arrivals.map((m) => `${m.phase} ${m.time.toFixed(2)} s`).join(", ") : "none near");
-    if (told.stratum) row("Drawn from", told.stratum);
+    if (told.stratum) row("Drawn from", stratum(told.stratum));
     if (battle) row("Address", element("a", "this battle, with its votes and the rule", { href: `/arena/battle/${battle}` }));
     $("told").replaceChildren(element("h2", "Who it was"), list);
     $("told").hidden = false;
@@ -580,6 +587,7 @@ class ArenaPage {
       this.name = $("annotator").value.trim();
       if (!this.name) return;
       localStorage.setItem("annotator", this.name);
+      $("annotator").blur(); // keys are for the arena from here on
       $("who").hidden = true;
       this.turn(() => this.post("next"));
     });
@@ -880,7 +888,7 @@ class DayPage {
 // ---------------------------------------------------------------- the board
 
 const points = (value, low, high) => (value === null ? null : `${value.toFixed(0)} (${low === null ? "?" : low.toFixed(0)} to ${high === null ? "?" : high.toFixed(0)})`);
-const percent = (value, low, high) => (value === null ? null : `${(100 * value).toFixed(0)} %` + (low === null ? "" : ` (${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)})`));
+const percent = (value, low, high) => (value === null ? null : `${(100 * value).toFixed(0)}\u00a0%` + (low === null ? "" : ` (${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)})`));
 
 async function boardPage() {
   try {
