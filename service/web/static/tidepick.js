@@ -613,6 +613,7 @@ class ArenaPage {
   show(battle) {
     this.progress(battle.progress);
     $("told").hidden = true;
+    $("told").replaceChildren(); // no name of the battle before stays behind
     if (!battle.battle) {
       this.state = "waiting";
       $("stage").hidden = true;

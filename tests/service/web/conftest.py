@@ -121,7 +121,8 @@ def picked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def examined(picked: Path) -> pa.Table:
     """The per-trace table of `shoreline.npz`, which holds events of the same hour."""
-    data, names, s_samples = [], [], []
+    data, s_samples = [], []
+    names: list[str] = []
     for recording in recorded():
         times = recording.arrivals["time"].cast(pa.int64()).to_numpy() - recording.start_ns
         samples = np.round(times * RATE / 1e9).astype(int).tolist()

@@ -71,7 +71,8 @@ def test_labelled_traces_are_judged_blind_where_the_oracle_saw_them(
             assert row["window"] == f"shoreline//{told['trace_name']}"
             assert row["stratum"].endswith(" | QX")
         else:
-            assert str(stretch_of(row["window"]).trace) == told["trace"]
+            stretch = stretch_of(row["window"])
+            assert stretch is not None and str(stretch.trace) == told["trace"]
     with np.load(picked / "shoreline.npz") as arrays:
         samples = dict(zip(arrays["name"].tolist(), arrays["data"], strict=True))
     oracle = {(r["weight"], r["trace_name"]): r for r in examined.to_pylist()}
@@ -139,7 +140,7 @@ def voted_elsewhere(votes):
     """A vote on a window of the days that nobody proposes."""
     start = 1_709_251_200 * 10**9 + 1_234_560_000_000
     name = Stretch(TRACES[0], start, start + 60 * 10**9).name
-    row = {
+    row: dict[str, Any] = {
         **{"annotator": "bob", "window": name, "stratum": "", "repeat_of": None},
         **{"left": "gannet", "right": "fulmar", "probability": 0.5, "version": "0"},
     }
@@ -247,7 +248,8 @@ def test_a_browser_judges_a_trace_and_opens_its_battle(serve, picked, evaluation
             before = told = ""
             for _ in range(40):
                 await page.until(
-                    "document.querySelector('#ballot button')?.disabled === false"
+                    "!document.querySelector('#ballot button').disabled"
+                    " && !document.getElementById('stage').hidden"
                     " && document.getElementById('told').hidden"
                 )
                 await page.press("ArrowRight")
