@@ -32,7 +32,7 @@ def test_what_is_no_stretch_is_none(name):
 
 
 def test_a_trace_is_called_by_dataset_chunk_and_name():
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"dataset": "d", "chunk": "a", "trace_name": "t"},
         {"dataset": "d", "chunk": None, "trace_name": "t"},
     ]
