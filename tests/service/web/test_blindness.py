@@ -1,6 +1,7 @@
 """Whoever was told of a window judges no other pair on it, and is told of none that waits."""
 
 import uuid
+from collections.abc import Mapping
 from itertools import pairwise
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ class Plain:
     what = "nothing"
 
     def __init__(self, *windows):
-        self.windows = dict.fromkeys(windows, "all")
+        self.windows: Mapping[str, str] = dict.fromkeys(windows, "all")
         pairs = [(left, right) for left in NAMES for right in NAMES if left < right]
         rows = [
             {"window": window, "left": left, "right": right, "score": 0.5}
