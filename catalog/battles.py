@@ -16,7 +16,7 @@ BATTLE_SCHEMA = pa.schema(
         ("battle", pa.string()),  # a random UUID: it says nothing of the candidates
         ("issued", pa.timestamp("us", tz="UTC")),
         ("annotator", pa.string()),  # who alone may vote on it
-        ("window", pa.string()),  # hash of its trace and span
+        ("window", pa.string()),  # its trace and span, as eval/arena/windows.py calls it
         ("stratum", pa.string()),  # "regional (150-1500km) | 10-20 dB | UW", see eval/arena
         ("left", pa.string()),  # the candidates, as the sides were drawn
         ("right", pa.string()),

@@ -177,7 +177,8 @@ def parser() -> argparse.ArgumentParser:
         "A site on this machine: coverage, station-days, and the arena where people judge.",
         "example:\n  tidepick serve s3://bucket/cascadia --votes cascadia.sqlite\n\n"
         "The arena shows windows that at least two candidates have picked. Waveforms are read\n"
-        "where the runs read them.",
+        "where the runs read them. With an evaluation it also shows the labelled traces that\n"
+        "`tidepick eval oracle` judged, and how often people say what the rule says.",
     )
     serve.add_argument("catalog")
     serve.add_argument("--host", default="127.0.0.1", help="others than loopback need --token")
@@ -199,6 +200,12 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE",
         help="reference arrivals, shown after the vote: QuakeML, csv or parquet",
+    )
+    serve.add_argument(
+        "--evaluation",
+        type=Path,
+        metavar="FILE",
+        help="also its labelled traces, at thresholds of equal false picks, beside its rule",
     )
     serve.add_argument("--seed", type=int, default=0, help="of windows, pairs and sides")
 

@@ -324,6 +324,7 @@ def _serve(options: argparse.Namespace, out: Console) -> int:
         options.votes,
         options.arrivals,
         options.seed,
+        options.evaluation,
     )
     say = Console(stderr=True, soft_wrap=True, markup=False) if options.json else out
     return serve(asked, say, options.json)

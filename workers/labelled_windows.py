@@ -54,7 +54,11 @@ def gridded(trace: LabelledTrace, candidate: Candidate) -> Waveform:
 
     Raises NotRun for a rate that is not resampled.
     """
-    rate = candidate.rate
+    return filtered(on_rate(trace, candidate.rate), candidate.preparation)
+
+
+def on_rate(trace: LabelledTrace, rate: int) -> Waveform:
+    """As `gridded`, without a filter."""
     if not (same_rate(trace.rate, rate) or resamples(trace.rate, rate)):
         raise NotRun(
             Outcome.WRONG_RATE, f"data at {trace.rate:g} Hz; the candidate runs at {rate} Hz"
@@ -65,7 +69,7 @@ def gridded(trace: LabelledTrace, candidate: Candidate) -> Waveform:
         for component, samples in zip(trace.components, trace.samples, strict=True)
     ]
     length = floor((trace.samples.shape[1] - 1) * rate / own) + 1
-    return filtered(on_grid(fragments, rate, 0, max(length, 0)), candidate.preparation)
+    return on_grid(fragments, rate, 0, max(length, 0))
 
 
 def window_at(waveform: Waveform, start: int) -> Window:

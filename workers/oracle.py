@@ -43,7 +43,7 @@ WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class Cut:
     """A window with its labels: phase -> sample of the window, which may be a fraction."""
 
     window: Window
@@ -61,27 +61,27 @@ def examine(
     rows: dict[str, list[dict[str, Any]]] = {}
     for group in seen_alike(candidates):
         cuts = [_cut(trace, group[0]) for trace in kept]
-        windows = [cut.window for cut in cuts if isinstance(cut, _Cut)]
+        windows = [cut.window for cut in cuts if isinstance(cut, Cut)]
         for candidate, curves in zip(group, window_curves(group, windows), strict=True):
             seen = iter(curves)
             rows[candidate.name] = [
-                _facts(trace) | (_said(cut, next(seen)) if isinstance(cut, _Cut) else _unsaid(cut))
+                _facts(trace) | (_said(cut, next(seen)) if isinstance(cut, Cut) else _unsaid(cut))
                 for trace, cut in zip(kept, cuts, strict=True)
             ]
     return {name: pa.Table.from_pylist(each, EXAMINED_SCHEMA) for name, each in rows.items()}
 
 
-def _cut(trace: LabelledTrace | Unreadable, candidate: Candidate) -> _Cut | NotRun:
+def _cut(trace: LabelledTrace | Unreadable, candidate: Candidate) -> Cut | NotRun:
     if isinstance(trace, Unreadable):
         return NotRun(trace.outcome, trace.detail)
     try:
-        return _labelled_window(trace, candidate)
+        return labelled_window(trace, candidate)
     except NotRun as reason:
         return reason
 
 
-def _labelled_window(trace: LabelledTrace, candidate: Candidate) -> _Cut:
-    """Raises NotRun, also for a trace without a label inside it."""
+def labelled_window(trace: LabelledTrace, candidate: Candidate) -> Cut:
+    """The window of a trace (RULE). Raises NotRun, also for a trace without a label inside it."""
     given = trace.about.labels
     if not given:
         raise NotRun(Outcome.NO_DATA, "no arrival of P or S is labelled")
@@ -102,7 +102,7 @@ def _labelled_window(trace: LabelledTrace, candidate: Candidate) -> _Cut:
     }
     if not inside:
         raise NotRun(Outcome.TOO_SHORT, "its label stands where the resampled trace has ended")
-    return _Cut(window, inside)
+    return Cut(window, inside)
 
 
 def around(labels: Mapping[str, float]) -> int:
@@ -110,7 +110,7 @@ def around(labels: Mapping[str, float]) -> int:
     return round(labels.get("P", labels.get("S", 0.0))) - BEFORE
 
 
-def _said(cut: _Cut, curves: FloatArray) -> dict[str, Any]:
+def _said(cut: Cut, curves: FloatArray) -> dict[str, Any]:
     """curves: [PHASES, 3001]."""
     rate = cut.window.rate
     row: dict[str, Any] = {

@@ -61,6 +61,32 @@ def agreement(people: Answers, rule: Answers) -> pa.Table:
     return pa.Table.from_pylist(rows, AGREEMENT_SCHEMA)
 
 
+BESIDE_SCHEMA = pa.schema(
+    [
+        ("battle", pa.string()),
+        ("window", pa.string()),
+        ("left", pa.string()),
+        ("right", pa.string()),
+        ("said", pa.string()),  # the winner's name, `tie` or `both_bad`
+        ("ruled", pa.string()),  # what the rule says; null where it has not judged that battle
+    ]
+)
+
+
+def beside(votes: pa.Table, rulings: pa.Table) -> pa.Table:
+    """Every vote, JUDGED_SCHEMA, with what the rule says of the same pair: BESIDE_SCHEMA."""
+    said = zip(votes["battle"].to_pylist(), _verdicts(Answers.of_people(votes)), strict=True)
+    ruled = dict(_verdicts(Answers.of_rule(rulings))) if rulings.num_rows else {}
+    rows = [
+        {
+            **{"battle": battle, "window": key[0], "left": key[1], "right": key[2]},
+            **{"said": verdict, "ruled": ruled.get(key)},
+        }
+        for battle, (key, verdict) in said
+    ]
+    return pa.Table.from_pylist(rows, BESIDE_SCHEMA)
+
+
 def alpha_of(people: Answers) -> float:
     """Krippendorff's alpha over the pairs and windows that were judged more than once.
 

@@ -9,13 +9,14 @@ The rule is no person: its rulings have a schema of their own, and no board is o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import pyarrow as pa
 
 from catalog.battles import RULED_SCHEMA
+from catalog.schema import digest
 from eval.arena.tallies import MATCH_S, TALLY_SCHEMA
 
 DEAD_BAND_S = 0.05
@@ -77,6 +78,11 @@ def battles(tallies: pa.Table) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, RULED_SCHEMA)
+
+
+def ruling_id(ruling: Mapping[str, str]) -> str:
+    """The address of a battle by rule; it names neither window nor candidates."""
+    return f"rule-{digest([ruling[name] for name in ('window', 'left', 'right')])}"
 
 
 def disagreement(tallies: pa.Table) -> pa.Table:

@@ -1,8 +1,9 @@
 """Windows of continuous data that are worth judging: where a candidate picked, or an arrival is.
 
 The first pick of a window stands at a place that is drawn anew for each: nobody can learn where to
-look. Two candidates disagree on a window by what they make of it against each other, so that no
-reference is needed.
+look. It is drawn by the pick and the seed alone, so that whoever proposes windows of the same
+picks, for people or for the rule, proposes the same. Two candidates disagree on a window by what
+they make of it against each other, so that no reference is needed.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from catalog.schema import DAY_NS, PHASES, TraceId, day_of, day_start_ns, digest
 from catalog.truth import ARRIVAL_SCHEMA
 from eval.arena.battles import DISAGREEMENT_SCHEMA
 from eval.arena.tallies import MATCH_S, WINDOW_SCHEMA, joined
+from eval.arena.windows import Stretch
 from eval.continuous import nanoseconds, true_times
 from eval.matching import Times, match, tolerance_ns
 from eval.strata import distance_bins, snr_bins, with_pick_snr
 
 NS, GRID_NS = 10**9, 10**7
+WINDOW_S = 60
+WINDOWS = 1000
+"""So many at most: the sample is drawn by the seed, so that a large catalogue costs no more."""
+
 LEAD = (0.15, 0.4)
 """Where the first pick of a window stands, as a share of its length."""
 
@@ -60,7 +66,6 @@ def propose(
     `location`, `band`, `day` and `candidates`, a list of who picked that station-day. arrivals:
     ARRIVAL_SCHEMA, may be empty. A pair of which neither picked anything on a window is left out.
     """
-    generator = np.random.default_rng(seed)
     onsets = _onsets(picks)
     read = _arrivals(arrivals)
     windows: list[dict[str, Any]] = []
@@ -72,8 +77,8 @@ def propose(
         mine = [o for o in onsets.get((trace, row["day"]), ()) if o.candidate in row["candidates"]]
         truth = read.get((trace.network, trace.station, trace.location), [])
         mine += [o for o in truth if begin <= o.time < begin + DAY_NS]
-        for start, end, inside in _cut(mine, begin, seconds * NS, generator):
-            window = digest([str(trace), start, end])
+        for start, end, inside in _cut(mine, trace, begin, seconds * NS, seed):
+            window = Stretch(trace, start, end).name
             found = list(_pairs(window, inside, sorted(row["candidates"])))
             if found:
                 pairs += found
@@ -81,7 +86,8 @@ def propose(
                 windows.append({"window": window, "start": start, "end": end, **codes})
                 numbers.append((_distance_km(inside), _snr_db(inside)))
     if len(windows) > most:
-        kept = np.sort(generator.choice(len(windows), most, replace=False))
+        chance = [_chance(row["window"], seed) for row in windows]
+        kept = np.sort(np.argsort(chance)[:most])
         windows, numbers = [windows[k] for k in kept], [numbers[k] for k in kept]
         names = {row["window"] for row in windows}
         pairs = [row for row in pairs if row["window"] in names]
@@ -119,7 +125,7 @@ def _arrivals(arrivals: pa.Table) -> dict[tuple[str, str, str], list[_Onset]]:
 
 
 def _cut(
-    onsets: Sequence[_Onset], day_ns: int, length: int, generator: np.random.Generator
+    onsets: Sequence[_Onset], trace: TraceId, day_ns: int, length: int, seed: int
 ) -> Iterator[tuple[int, int, list[_Onset]]]:
     """(start, end, what is new in it) of windows inside one day.
 
@@ -129,12 +135,18 @@ def _cut(
     onsets = sorted(onsets, key=_time)
     k = 0
     while k < len(onsets):
-        lead = round(generator.uniform(*LEAD) * length)
+        chance = _chance(f"{trace} {onsets[k].time}", seed)
+        lead = round((LEAD[0] + chance * (LEAD[1] - LEAD[0])) * length)
         start = (onsets[k].time - lead) // GRID_NS * GRID_NS
         start = min(max(start, day_ns), day_ns + DAY_NS - length)
         until = bisect_left(onsets, start + length, key=_time)
         yield start, start + length, onsets[k:until]
         k = until
+
+
+def _chance(name: str, seed: int) -> float:
+    """A number of [0, 1) drawn by a name and the seed."""
+    return int(digest([name, seed])[:12], 16) / 16.0**12
 
 
 def _time(onset: _Onset) -> int:

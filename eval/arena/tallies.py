@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from catalog.schema import PHASES
 from catalog.truth import ARRIVAL_SCHEMA
 from eval import traces as per_trace
+from eval.arena.windows import traces_called
 from eval.continuous import PICK_COLUMNS, checked, nanoseconds, true_times
 from eval.matching import Times, match, tolerance_ns
 from eval.strata import ALL, bins_of
@@ -75,7 +75,7 @@ def of_traces(traces: pa.Table, thresholds: Frozen, strata: Sequence[str] = (ALL
             residual += np.where(right, size, 0.0)
         columns = {
             "candidate": own["weight"],
-            "window": pc.replace_substring(per_trace.keys(own), "\x00", "/"),
+            "window": traces_called(own),
             "stratum": joined([bins_of(own, stratum) for stratum in strata]),
             "matched": matched,
             "errors": errors,

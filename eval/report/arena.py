@@ -1,4 +1,4 @@
-"""The arena: boards of the rule and of people, apart, and how often the two agree."""
+"""The arena: boards of the rule and of people, apart, how often the two agree, and battles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from markupsafe import Markup
 from eval.arena.agreement import AGREEMENT_SCHEMA
 from eval.arena.board import BOARD_SCHEMA, PAIR_SCHEMA, SIDE_SCHEMA
 from eval.arena.ratings import RATED
+from eval.report.battles import battle_grids
 from eval.report.rows import Row, code, distinct, first, interval, of, quote, rows_of
 from eval.report.section import Grid, Part, Section, Subject, Words, missing
 from eval.strata import ALL
@@ -23,11 +24,12 @@ _LEAD = (
 
 def arena_section(subject: Subject) -> Section:
     parts: list[Part] = []
-    for name, title in (("ruled", "By rule"), ("voted", "By people")):
+    for name, title in _BOARDS:
         board = rows_of(subject.tables, f"{name}_board", BOARD_SCHEMA)
         pairs = rows_of(subject.tables, f"{name}_matrix", PAIR_SCHEMA)
         if not board:
-            parts.append(missing(subject, f"{name}_board"))
+            if name != "day_ruled":
+                parts.append(missing(subject, f"{name}_board"))
             continue
         parts.append(_board(f"{title}: all windows", list(of(board, stratum=ALL))))
         if pairs:
@@ -36,10 +38,18 @@ def arena_section(subject: Subject) -> Section:
         if rest:
             parts.append(_board(f"{title}: every bin", rest, folded=True))
     parts += _beside(subject)
+    parts += battle_grids(subject)
     if subject.serve:
         link = Markup('<a href="{0}/arena">{0}/arena</a>').format(subject.serve.rstrip("/"))
-        parts.append(Words([Markup("The battles: {}").format(link)]))
+        parts.append(Words([Markup("Judge others: {}").format(link)]))
     return Section("arena", "Arena", _LEAD, parts)
+
+
+_BOARDS = (
+    ("ruled", "By rule, labelled traces"),
+    ("day_ruled", "By rule, continuous days"),
+    ("voted", "By people"),
+)
 
 
 def _board(caption: str, rows: Sequence[Row], folded: bool = False) -> Grid:

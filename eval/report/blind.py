@@ -8,9 +8,9 @@ from dataclasses import replace
 from eval.report.figure import WindowView
 
 SIDES = ("left", "right")
-SHOWN = ("battle", "window", "issued")
-"""Columns of BATTLE_SCHEMA that say nothing of the candidates. The stratum stays behind: it may
-tell how far the two disagree."""
+SHOWN = ("battle", "issued")
+"""Columns of BATTLE_SCHEMA that say nothing of the candidates. The window stays behind, by
+whose name picks could be looked up, and the stratum, which may tell how far the two disagree."""
 
 
 def shown(battle: Mapping[str, object]) -> dict[str, object]:

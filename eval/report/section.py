@@ -125,6 +125,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "snippets": ("report", "waveforms of misses and extras"),
     "snr": ("snr", "signal and noise of every bin and metric"),
     "ruled_board": ("arena battle", "battles decided by rule on labelled traces"),
+    "day_ruled_board": ("arena battle", "battles decided by rule on continuous days"),
     "voted_board": ("arena battle", "what people said of pairs of candidates"),
     "provenance": ("report", "weights, versions and data behind the numbers"),
 }
@@ -138,7 +139,7 @@ _NEEDS: Mapping[str, str] = {
     "audit": "with [continuous], as a sheet to answer",
     "splits": "where the file names splits",
     "snr": "where the file names a [[benchmark]] and two candidates; [[family]] gives its noise",
-    "arena battle": "where the file names a [[benchmark]] and [noise]; votes are named in [arena]",
+    "arena battle": "where the file names [noise] and traces or days; votes are named in [arena]",
 }
 
 

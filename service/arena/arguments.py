@@ -41,13 +41,20 @@ def add_arena(whats: Commands) -> None:
         default="window",
         help="what errs together (default %(default)s): `battle` takes each vote as independent",
     )
+    rate.add_argument(
+        "--evaluation",
+        type=Path,
+        metavar="FILE",
+        help="also how often the votes say what the rule says: what `tidepick arena battle` kept",
+    )
     battle = what(
         "battle",
-        "Battles by rule over an evaluation's labelled traces, at equal false picks per hour.",
+        "Battles by rule over an evaluation's traces and days, at equal false picks per hour.",
         "evaluation.toml\n\n"
         "The rule, within 0.5 s: fewer misses and extras win; else the smaller residual, if\n"
         "smaller by more than 0.05 s; else a tie, or both bad. Thresholds are those that\n"
-        "`tidepick eval noise` solved. [arena] votes = ... puts what people said beside it.",
+        "`tidepick eval noise` solved. Of [continuous] days with arrivals the windows are those\n"
+        "that the arena proposes. [arena] votes = ... puts what people said beside it.",
     )
     battle.add_argument("evaluation", type=Path)
     export = what(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from eval.arena.davidson import davidson
 from eval.arena.elo import online
 from eval.strata import UNKNOWN, Bins
 from service.arena.arguments import STRATA
+from service.evaluate.agreement import agreement_beside, kept_rulings
 from service.evaluate.battles import arena_battle
-from service.evaluate.board_screen import board_table, matrix_table, side_line
+from service.evaluate.board_screen import agreement_lines, board_table, matrix_table, side_line
+from service.evaluate.config import load_evaluation
 from service.evaluate.shown import show
 from service.evaluate.votes import open_votes, read_votes, write_votes
 
@@ -44,6 +47,7 @@ def arena_rate(options: argparse.Namespace, out: Console) -> int:
     )
     alike, repeated = repeats(votes)
     alpha = alpha_of(people)
+    agreed = _agreed(options.evaluation, people)
     facts: dict[str, Any] = {
         "votes": votes.num_rows,
         "annotators": pc.count_distinct(votes["annotator"]).as_py(),
@@ -56,6 +60,8 @@ def arena_rate(options: argparse.Namespace, out: Console) -> int:
         online_elo = pa.table({"candidate": list(elo), "rating": list(elo.values())})
         tables = {"board": board, "matrix": pairs, "sides": sides, "online_elo": online_elo}
         facts["repeats"] = {"alike": alike, "of": repeated}
+        if agreed is not None:
+            tables["agreement"] = agreed
         show(out, True, tables, facts)
         return 0
     if isinstance(facts[DAVIDSON], dict):
@@ -66,6 +72,8 @@ def arena_rate(options: argparse.Namespace, out: Console) -> int:
     out.print(board_table(board, elo))
     out.print(matrix_table(pairs))
     out.print(side_line(sides))
+    for line in agreement_lines(agreed):
+        out.print(line)
     return 0
 
 
@@ -83,6 +91,18 @@ def strata_of(votes: pa.Table, names: list[str]) -> dict[str, Bins]:
     if strange := [" | ".join(part) for part in parts if len(part) != len(STRATA)]:
         raise ValueError(f"stratum {strange[0]!r}: not of {' | '.join(STRATA)}; leave out --strata")
     return {name: np.array([part[STRATA.index(name)] for part in parts], object) for name in names}
+
+
+def _agreed(path: Path | None, people: Answers) -> pa.Table | None:
+    """With what the rule said in an evaluation, if one is named."""
+    if path is None:
+        return None
+    rulings = kept_rulings(Path(load_evaluation(path).out))
+    if rulings.num_rows == 0:
+        raise Refusal(
+            f"evaluation {path}: the rule has judged nothing; run `tidepick arena battle`"
+        )
+    return agreement_beside(people, rulings)
 
 
 def _davidson(people: Answers) -> dict[str, Any] | str:

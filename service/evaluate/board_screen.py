@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -13,11 +13,11 @@ from eval.arena.ratings import RATED
 from eval.strata import ALL
 
 
-def board_table(board: pa.Table, elo: Mapping[str, float] | None = None) -> Table:
-    """elo: online ratings to be shown beside those of the whole."""
+def board_table(board: pa.Table, elo: Mapping[str, float] | None = None, on: str = "") -> Table:
+    """elo: online ratings to be shown beside those of the whole. on: ends the title."""
     rows = board.to_pylist()
     judge = rows[0]["judge"] if rows else ""
-    shown = Table(title=f"Board of {judge}", title_justify="left", box=None, pad_edge=False)
+    shown = Table(title=f"Board of {judge}{on}", title_justify="left", box=None, pad_edge=False)
     for heading in ("bin", "#", "candidate"):
         shown.add_column(heading, overflow="fold")
     for heading in ("rating", "95%", "won-lost-tied-bad", *(["Elo"] if elo else [])):
@@ -77,6 +77,18 @@ def side_line(sides: pa.Table) -> str:
         f"sides: left won {row['left']}, right {row['right']} (sign test p {row['sign_p']:.3g}); "
         f"left bias {bias}{alarm}"
     )
+
+
+def agreement_lines(agreed: pa.Table | None) -> Iterator[str]:
+    """How often a vote says what the rule says; nothing where none was compared."""
+    for row in [] if agreed is None else agreed.to_pylist():
+        if row["votes"] == 0:
+            rate = "none of the votes is on a battle of the rule"
+        else:
+            known = row["low"] is not None
+            interval = f" ({row['low']:.2f} to {row['high']:.2f})" if known else ""
+            rate = f"{row['agreed']} of {row['votes']} votes, {row['rate']:.2f}{interval}"
+        yield f"people say what the rule says, {row['over']}: {rate}"
 
 
 def _rate(row: Mapping[str, Any]) -> str:

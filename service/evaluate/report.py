@@ -32,6 +32,7 @@ from service.evaluate.battles import keep_battles
 from service.evaluate.compare_days import compared_days
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.continuous import Judged
+from service.evaluate.equal_rates import has_battle_thresholds
 from service.evaluate.pieces import Workbench
 from service.evaluate.snippets import snippets
 from service.evaluate.sources import provenance, same_sources, with_unfinished
@@ -101,11 +102,11 @@ def make_tables(
         judged = Judged.of(evaluation, path, bench)
         keep(folder, "comparison_days", compared_days(evaluation, judged))
         keep(folder, "snippets", snippets(evaluation, judged, bench.store))
-    battled = kept(folder, "rulings") is not None
+    battled = any(kept(folder, f"{where}rulings") is not None for where in ("", "day_"))
     voted = evaluation.arena is not None and evaluation.arena.votes is not None
     if (stale and battled) or (fights(evaluation) and (voted or not battled)):
         say.print(f"tidepick arena battle {path}")  # votes may have come since
-        keep_battles(evaluation)
+        keep_battles(evaluation, Workbench.of(evaluation, say, address))
     _keep_residuals(folder)
     keep(folder, "provenance", with_unfinished(sources, unfinished))
     return codes
@@ -133,8 +134,8 @@ def asked_for(evaluation: Evaluation) -> list[str]:
 
 def fights(evaluation: Evaluation) -> bool:
     """Whether the file asks for battles by rule, and has thresholds for them."""
-    asked = evaluation.arena is not None and bool(evaluation.benchmark)
-    return asked and evaluation.noise is not None
+    data = bool(evaluation.benchmark) or evaluation.continuous is not None
+    return evaluation.arena is not None and data and has_battle_thresholds(evaluation)
 
 
 def write_page(evaluation: Evaluation, path: Path) -> Path:

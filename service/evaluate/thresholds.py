@@ -41,6 +41,14 @@ def thresholds_of(evaluation: Evaluation, traces: pa.Table) -> tuple[Thresholds,
     return frozen.thresholds, frozen
 
 
+def kept_thresholds(evaluation: Evaluation) -> Frozen:
+    """What was solved on the tuning split. Raises Refusal where nothing was."""
+    path = Path(evaluation.out) / FILE
+    if not path.exists():
+        raise Refusal(f"{path}: no thresholds were solved yet; run `tidepick eval oracle`")
+    return Frozen.from_json(path.read_text())
+
+
 def _rule(evaluation: Evaluation) -> str:
     return f"as many found as {evaluation.against} at {evaluation.threshold:g}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,31 +18,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.battles import ANSWERS, SKIP
-from catalog.commits import CandidateRecord
+from catalog.battles import ANSWERS, REVEAL, SKIP
 from catalog.errors import Refusal
-from catalog.store import MissingObject, StoreError
 from catalog.votes import LIFETIME, Votes
 from eval.arena.agreement import alpha_of
 from eval.arena.answers import Answers
+from eval.arena.battles import ruling_id
 from eval.arena.sampling import Draw, draw
 from eval.report.blind import SIDES
 from service.provenance import version
-from service.web.desk import Desk
-from service.web.drawing import drawing
-from service.web.pool import MARGIN_S, WINDOW_S, Pool, Window
-from workers.archives import TooMuch
-from workers.decode import BadFormat
-from workers.waveform import NS
-
-UNREADABLE = (BadFormat, TooMuch, StoreError)
+from service.web.contenders import Contender
+from service.web.ground import UNREADABLE, Ground, Json
 
 MOST_UNREADABLE = 10
 """Windows in a row that cannot be read until somebody is told."""
 
 log = logging.getLogger(__name__)
-
-Json = dict[str, Any]
 
 
 class Unreadable(Refusal):
@@ -50,24 +41,28 @@ class Unreadable(Refusal):
 
 
 class Arena:
-    """Battles over the windows of a pool. `next` and `undo` are for one thread, the rest for any.
+    """Battles over the windows of some grounds. `next`, `undo`, `reveal` and `look` are for one
+    thread, the rest for any.
 
-    records: by name, of the candidates that are shown.
+    contenders: by name. rulings: what the rule said, RULED_SCHEMA, as it stands now.
     """
 
     def __init__(
         self,
-        pool: Pool,
+        grounds: Sequence[Ground],
         votes: Votes,
-        desk: Desk,
-        records: Mapping[str, CandidateRecord],
+        contenders: Mapping[str, Contender],
         seed: int,
+        rulings: Callable[[], pa.Table],
     ) -> None:
-        self._pool = pool
+        self._grounds = grounds
         self._votes = votes
-        self._desk = desk
-        self._records = records
+        self._contenders = contenders
         self._seed = seed
+        self._rulings = rulings
+        strata = {name: stratum for each in grounds for name, stratum in each.windows.items()}
+        self._windows = pa.table({"window": list(strata), "stratum": list(strata.values())})
+        self._disagreements = pa.concat_tables(each.disagreements for each in grounds)
         self._unreadable: set[str] = set()
 
     def next(self, annotator: str) -> Json:
@@ -106,8 +101,87 @@ class Arena:
         return shown
 
     def reveal(self, vote: str, annotator: str) -> Json:
-        """Who stood on the sides, where and when it was, and what the reference has there."""
-        battle = self._votes.reveal(vote, annotator)
+        """Who stood on the sides, where and when it was, and what the reference has there.
+
+        Raises Refusal while the annotator has another battle on that window to judge: it would no
+        longer be blind. None is drawn there afterwards.
+        """
+        [row] = self._votes.log().filter(pc.field("vote") == vote).to_pylist() or [None]
+        if row is not None:
+            battle = self._battle(row["battle"])
+            if battle["window"] in self._open_windows(annotator):
+                raise Refusal("another battle on this window waits for you; judge or skip it first")
+        return self._told(self._votes.reveal(vote, annotator))
+
+    def look(self, battle: str, annotator: str | None) -> Json:
+        """A battle as it may be seen afterwards: view, sides, reference, votes and the rule.
+
+        Of the annotator who voted on it, or one of the rule. Raises Refusal for any other, and
+        while somebody who could see it has its window to judge.
+        """
+        if battle.startswith("rule-"):
+            return self._look_at_ruling(battle)
+        if annotator is None:
+            raise Refusal("say who you are: a battle is shown to who voted on it")
+        judged = self._votes.judged()
+        voted = judged.filter(
+            (pc.field("battle") == battle) & (pc.field("annotator") == annotator)
+        ).to_pylist()
+        if not voted:
+            raise Refusal(f"no vote of {annotator!r} stands on this battle; it is shown after one")
+        told = self.reveal(voted[0]["vote"], annotator)
+        return self._seen(voted[0], told, judged) | {"answer": voted[0]["answer"]}
+
+    def _look_at_ruling(self, battle: str) -> Json:
+        ruling = next((r for r in self._rulings().to_pylist() if ruling_id(r) == battle), None)
+        if ruling is None:
+            raise Refusal("the rule has no such battle; run `tidepick arena battle` again")
+        if ruling["window"] in self._open_windows(None):
+            raise Refusal("somebody is judging this window; it is shown once they have")
+        if lacking := {ruling[side] for side in SIDES} - self._contenders.keys():
+            raise Refusal(f"no weights of {sorted(lacking)} here; start the server with them")
+        for side in SIDES:
+            contender = self._contenders[ruling[side]]
+            ruling[f"{side}_sha256"] = contender.weights_sha256
+            ruling[f"{side}_thresholds"] = json.dumps(dict(contender.thresholds))
+        return self._seen(ruling, self._told(ruling), self._votes.judged())
+
+    def _seen(self, battle: Mapping[str, Any], told: Json, judged: pa.Table) -> Json:
+        ground = self._ground(battle["window"])
+        if ground is None:
+            raise Refusal("the window of this battle is not among those that this server can show")
+        pair = {battle[side] for side in SIDES}
+        votes = [
+            {
+                "annotator": row["annotator"],
+                "said": row.get(row["answer"], row["answer"]),
+                "cast": row["cast"].isoformat(timespec="minutes"),
+            }
+            for row in judged.filter(pc.field("window") == battle["window"]).to_pylist()
+            if {row[side] for side in SIDES} == pair
+        ]
+        same = self._rulings().filter(pc.field("window") == battle["window"]).to_pylist()
+        rulings = [
+            {
+                "rule": row["rule"],
+                "said": row.get(row["answer"], row["answer"]),
+                "thresholds": row["thresholds"],
+                "sides": {
+                    row[side]: {
+                        "errors": row[f"{side}_errors"],
+                        "residual_s": row[f"{side}_residual_s"],
+                    }
+                    for side in SIDES
+                },
+            }
+            for row in same
+            if {row[side] for side in SIDES} == pair
+        ]
+        sides = {side: battle[side] for side in SIDES}
+        view = ground.view(battle["window"], sides)
+        return {"view": view, "told": told, "votes": votes, "rulings": rulings}
+
+    def _told(self, battle: Mapping[str, Any]) -> Json:
         told: Json = {"stratum": battle["stratum"]}
         for side in SIDES:
             told[side] = {
@@ -115,17 +189,21 @@ class Arena:
                 "weights": battle[f"{side}_sha256"],
                 "thresholds": json.loads(battle[f"{side}_thresholds"]),
             }
-        window = self._pool.windows.get(battle["window"])
-        if window is not None:
-            told |= {
-                "trace": str(window.trace),
-                "start": datetime.fromtimestamp(window.start / NS, UTC).isoformat(),
-                "arrivals": [
-                    {"phase": mark["phase"], "time": round((mark["ns"] - window.start) / NS, 4)}
-                    for mark in self._pool.arrivals_near(window)
-                ],
-            }
-        return told
+        ground = self._ground(battle["window"])
+        return told if ground is None else told | ground.told(battle["window"])
+
+    def _ground(self, window: str) -> Ground | None:
+        return next((each for each in self._grounds if each.holds(window)), None)
+
+    def _battle(self, battle: str) -> Json:
+        [row] = self._votes.battles().filter(pc.field("battle") == battle).to_pylist()
+        return dict(row)
+
+    def _open_windows(self, annotator: str | None) -> set[str]:
+        """Windows that the annotator, or anybody, has to judge now."""
+        battles, votes = self._votes.battles(), self._votes.log()
+        people = battles["annotator"].unique().to_pylist() if annotator is None else [annotator]
+        return {row["window"] for each in people for row in _open(battles, votes, each)}
 
     def progress(self, annotator: str) -> Json:
         """Votes that stand, of this annotator and of all, and how far people agree."""
@@ -136,24 +214,33 @@ class Arena:
             "mine": own,
             "all": judged.num_rows,
             "annotators": len(set(judged["annotator"].to_pylist())),
-            "possible": self._pool.disagreements.num_rows,
+            "possible": self._disagreements.num_rows,
             "repeats": judged.num_rows - judged["repeat_of"].null_count,
             "alpha": None if math.isnan(alpha) else round(alpha, 3),
         }
 
     def _draw(self, annotator: str) -> Draw | None:
-        battles = self._votes.battles()
-        pool = self._pool
-        lost = pa.array(sorted(self._unreadable), pa.string())
-        here = pc.is_in(battles["window"], pa.array(list(pool.windows), pa.string()))
-        return draw(
-            pool.table(),
-            pool.disagreements.filter(pc.invert(pc.is_in(pool.disagreements["window"], lost))),
-            battles.filter(pc.and_(here, pc.invert(pc.is_in(battles["window"], lost)))),
-            self._votes.judged(),
-            annotator,
-            np.random.default_rng([self._seed, battles.num_rows]),
-        )
+        """Not on a window that this annotator has been told of; one that may be asked about next,
+        for it was just judged, only where there is no other."""
+        battles, votes = self._votes.battles(), self._votes.log()
+        told, last = _known(battles, votes, annotator)
+        for lost in (self._unreadable | told | last, self._unreadable | told):
+            drawn = draw(
+                self._windows,
+                self._disagreements.filter(_not_in(self._disagreements, lost)),
+                battles.filter(
+                    pc.and_(
+                        pc.is_in(battles["window"], self._windows["window"]),
+                        _not_in(battles, lost),
+                    )
+                ),
+                self._votes.judged(),
+                annotator,
+                np.random.default_rng([self._seed, battles.num_rows]),
+            )
+            if drawn is not None:
+                return drawn
+        return None
 
     def _row(self, drawn: Draw, annotator: str) -> Json:
         row: Json = {
@@ -165,43 +252,33 @@ class Arena:
             "version": version("tidepick"),
         }
         for side, name in (("left", drawn.left), ("right", drawn.right)):
-            record = self._records[name]
+            contender = self._contenders[name]
             row[side] = name
-            row[f"{side}_sha256"] = record.weights_sha256
-            row[f"{side}_thresholds"] = json.dumps(dict(record.thresholds), sort_keys=True)
+            row[f"{side}_sha256"] = contender.weights_sha256
+            row[f"{side}_thresholds"] = json.dumps(dict(contender.thresholds), sort_keys=True)
         return row
 
     def _shown(self, battle: Mapping[str, Any]) -> Json | None:
         """A battle as it may be seen before the vote; None where its window cannot be read."""
-        window = self._pool.windows.get(battle["window"])
-        if window is None or window.name in self._unreadable:
+        window = battle["window"]
+        ground = self._ground(window)
+        if ground is None or window in self._unreadable:
             return None
         sides = {side: battle[side] for side in SIDES}
-        if lacking := set(sides.values()) - self._records.keys():
+        if lacking := set(sides.values()) - self._contenders.keys():
             log.warning("battle %s: no weights of %s here", battle["battle"], sorted(lacking))
             return None
         try:
-            view = self._view(window, sides)
+            view = ground.view(window, sides)
         except UNREADABLE as error:
-            log.warning("window %s %s: left out, %s", window.trace, window.start, error)
-            self._unreadable.add(window.name)
+            log.warning("window %s: left out, %s", window, error)
+            self._unreadable.add(window)
             return None
         return {
             "battle": battle["battle"],
             "view": view,
             "progress": self.progress(battle["annotator"]),
         }
-
-    def _view(self, window: Window, sides: Mapping[str, str]) -> Json:
-        margin = MARGIN_S * NS
-        names = sorted(sides.values())
-        snippets = self._desk.snippets(
-            window.run, window.trace, window.start - margin, window.end + margin, names
-        )
-        if not any(np.isfinite(each.waveform).any() for each in snippets):
-            raise MissingObject("the archive has no sample there any more")
-        picks = {name: self._pool.picks_near(window, name) for name in names}
-        return drawing(snippets, sides, picks, window.start) | {"seconds": WINDOW_S}
 
 
 def _open(battles: pa.Table, votes: pa.Table, annotator: str) -> Iterator[Json]:
@@ -218,3 +295,16 @@ def _open(battles: pa.Table, votes: pa.Table, annotator: str) -> Iterator[Json]:
     for row in reversed(own):
         if row["battle"] not in closed and now - row["issued"] < LIFETIME:
             yield row
+
+
+def _known(battles: pa.Table, votes: pa.Table, annotator: str) -> tuple[set[str], set[str]]:
+    """Windows that an annotator has been told of, and the one that they voted on last."""
+    window_of = dict(zip(battles["battle"].to_pylist(), battles["window"].to_pylist(), strict=True))
+    own = votes.filter(pc.field("annotator") == annotator).to_pylist()
+    told = {window_of[row["battle"]] for row in own if row["answer"] == REVEAL}
+    last = [window_of[row["battle"]] for row in own if row["answer"] in ANSWERS][-1:]
+    return told, set(last)
+
+
+def _not_in(table: pa.Table, windows: set[str]) -> pa.Array:
+    return pc.invert(pc.is_in(table["window"], pa.array(sorted(windows), pa.string())))

@@ -41,6 +41,14 @@ class Curious(Asked):
     vote: UUID
 
 
+class Looking(BaseModel):
+    """annotator: as above; none is needed for a battle of the rule."""
+
+    model_config = ConfigDict(extra="forbid")
+    annotator: Annotator | None = None
+    battle: str = Field(pattern=r"^(rule-)?[0-9a-f-]{32,36}$")
+
+
 Body = TypeVar("Body", bound=BaseModel)
 
 

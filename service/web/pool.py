@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from catalog.query import Catalog
-from catalog.schema import TraceId
-from eval.arena.proposals import propose
+from catalog.schema import TraceId, day_of
+from eval.arena.proposals import WINDOW_S, WINDOWS, propose
+from eval.arena.windows import Stretch, stretch_of
 from eval.continuous import nanoseconds, true_times
+from eval.strata import UNKNOWN
+from service.web.contenders import Contender
 
-WINDOW_S = 60
 MARGIN_S = 20
 """Seconds on either side that can be reached by panning."""
 
 STATION_DAYS = 200
-WINDOWS = 1000
 """So many at most: the sample is drawn by the seed, so that a large catalogue costs no more."""
 
 _PLACE = ("network", "station", "location", "band")
@@ -41,27 +42,33 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """windows: by name. disagreements: what can be shown. picks: trace -> candidate -> rows of
+    """windows: by name. proposed: those that can be drawn; the others were asked for by name.
+    disagreements: of those. picks: trace -> candidate -> rows of
     `phase`, `ns`, `probability`. arrivals: (network, station, location) -> rows of `phase`, `ns`.
     """
 
     windows: Mapping[str, Window]
+    proposed: Sequence[str]
     disagreements: pa.Table
     picks: Mapping[TraceId, Mapping[str, Sequence[Mapping[str, Any]]]]
     arrivals: Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]]
 
     @classmethod
-    def of(cls, catalog: Catalog, names: Sequence[str], arrivals: pa.Table, seed: int) -> Pool:
-        """names: candidates that can be shown. Station-days that two of them have picked count."""
-        days = _days(catalog, names, seed)
-        catalog.connection.register("_judged", days)
-        picks = catalog.sql(
-            "SELECT p.* FROM picks_default() p JOIN _judged d ON (p.network, p.station, "
-            "p.location, p.band, p.time::DATE) = (d.network, d.station, d.location, d.band, d.day) "
-            "WHERE list_contains(d.candidates, p.candidate)"
-        )
-        picks = _plain(picks)
-        found = propose(picks, days.drop_columns(["run"]), arrivals, WINDOW_S, WINDOWS, seed)
+    def of(
+        cls,
+        catalog: Catalog,
+        contenders: Mapping[str, Contender],
+        arrivals: pa.Table,
+        seed: int,
+        named: Iterable[str] = (),
+    ) -> Pool:
+        """contenders: who can be shown. Station-days that two of them have picked count. named:
+        windows that were judged before, to be shown again though they may not be drawn."""
+        stretches = [each for name in named if (each := stretch_of(name)) is not None]
+        days = _days(catalog, sorted(contenders), seed, stretches)
+        picks = _plain(_picks(catalog, contenders, days))
+        drawn = days.filter(pc.field("drawn")).drop_columns(["run", "drawn"])
+        found = propose(picks, drawn, arrivals, WINDOW_S, WINDOWS, seed)
         run_of = {
             (*(row[name] for name in _PLACE), row["day"]): row["run"] for row in days.to_pylist()
         }
@@ -74,16 +81,16 @@ class Pool:
             windows[row["window"]] = Window(
                 row["window"], row["stratum"], TraceId(*codes), start, end, run
             )
-        return cls(windows, found.disagreements, _by_trace(picks), _by_station(arrivals))
-
-    def table(self) -> pa.Table:
-        """`window` and `stratum`, as `eval.arena.sampling` takes them."""
-        return pa.table(
-            {
-                "window": [window.name for window in self.windows.values()],
-                "stratum": [window.stratum for window in self.windows.values()],
-            }
-        )
+        proposed = list(windows)
+        for each in stretches:
+            codes = [getattr(each.trace, name) for name in _PLACE]
+            run = run_of.get((*codes, day_of(each.start)))
+            if run is not None and each.name not in windows:
+                windows[each.name] = Window(
+                    each.name, UNKNOWN, each.trace, each.start, each.end, run
+                )
+        places = _by_trace(picks), _by_station(arrivals)
+        return cls(windows, proposed, found.disagreements, *places)
 
     def picks_near(self, window: Window, name: str) -> list[Mapping[str, Any]]:
         """A candidate's picks in a window and its margins."""
@@ -94,15 +101,43 @@ class Pool:
         return _near(self.arrivals.get((trace.network, trace.station, trace.location), ()), window)
 
 
-def _days(catalog: Catalog, names: Sequence[str], seed: int) -> pa.Table:
+def _days(
+    catalog: Catalog, names: Sequence[str], seed: int, stretches: Sequence[Stretch]
+) -> pa.Table:
+    """Station-days that are `drawn`, at most STATION_DAYS, and those of the stretches."""
     quoted = ", ".join(f"'{name}'" for name in names) or "NULL"
+    asked = [f"{each.trace}.{day_of(each.start)}" for each in stretches]
+    catalog.connection.register("_asked", pa.table({"key": pa.array(asked, pa.string())}))
     return catalog.sql(
-        "SELECT * FROM (SELECT network, station, location, band, day, "
+        f"SELECT * EXCLUDE (key, rank), rank <= {STATION_DAYS} AS drawn FROM (SELECT *, "
+        f"row_number() OVER (ORDER BY md5(concat_ws('.', key, {int(seed)}))) AS rank FROM "
+        "(SELECT network, station, "
+        "location, band, day, concat_ws('.', network, station, location, band, day) AS key, "
         "list_sort(list(DISTINCT candidate)) AS candidates, min(run) AS run FROM coverage "
         f"WHERE outcome = 'picked' AND candidate IN ({quoted}) GROUP BY ALL "
-        "HAVING count(DISTINCT candidate) >= 2) "
-        "ORDER BY md5(concat_ws('.', network, station, location, band, day, "
-        f"{int(seed)})) LIMIT {STATION_DAYS}"
+        "HAVING count(DISTINCT candidate) >= 2)) "
+        f"WHERE rank <= {STATION_DAYS} OR key IN (SELECT key FROM _asked)"
+    )
+
+
+def _picks(catalog: Catalog, contenders: Mapping[str, Contender], days: pa.Table) -> pa.Table:
+    """The picks of the days that stand at each contender's thresholds."""
+    rows = [
+        {"candidate": each.name, "phase": phase, "threshold": threshold}
+        for each in contenders.values()
+        for phase, threshold in each.thresholds.items()
+    ]
+    standing = pa.schema(
+        [("candidate", pa.string()), ("phase", pa.string()), ("threshold", pa.float64())]
+    )
+    catalog.connection.register("_judged", days)
+    catalog.connection.register("_standing", pa.Table.from_pylist(rows, standing))
+    return catalog.sql(
+        "SELECT p.* FROM picks p JOIN _judged d ON (p.network, p.station, "
+        "p.location, p.band, p.time::DATE) = (d.network, d.station, d.location, d.band, d.day) "
+        "JOIN _standing t ON (p.candidate, p.phase) = (t.candidate, t.phase) "
+        "WHERE list_contains(d.candidates, p.candidate) AND p.probability >= t.threshold::FLOAT "
+        "AND p.saddle < (t.threshold / 2)::FLOAT"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import signal
@@ -10,21 +11,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from aiohttp import web
 from rich.console import Console
 
+from catalog.battles import RULED_SCHEMA
 from catalog.commits import read_candidates
 from catalog.errors import Refusal
 from catalog.query import Catalog
 from catalog.truth import ARRIVAL_SCHEMA
 from catalog.votes import Votes
+from service.evaluate.agreement import kept_rulings
 from service.evaluate.arrivals import read_arrivals
+from service.evaluate.config import Evaluation, load_evaluation
 from service.web.arena import Arena
+from service.web.contenders import Contenders
+from service.web.day_windows import DayWindows
 from service.web.desk import Desk
 from service.web.gate import is_loopback
+from service.web.ground import Ground
 from service.web.pool import Pool
 from service.web.recorded import Recorded
 from service.web.site import Site
+from service.web.trace_windows import TraceWindows
+from workers.labelled import READERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,7 @@ class Serving:
     votes: Path = Path("votes.sqlite")
     arrivals: Sequence[Path] = ()
     seed: int = 0
+    evaluation: Path | None = None
 
 
 def serve(asked: Serving, say: Console, as_json: bool) -> int:
@@ -55,6 +67,7 @@ def serve(asked: Serving, say: Console, as_json: bool) -> int:
 
 def open_site(asked: Serving, say: Console) -> Site:
     """All that is read before the first page: the catalogue, the networks, the windows."""
+    evaluation = None if asked.evaluation is None else load_evaluation(asked.evaluation)
     catalog = Catalog(asked.catalog)
     recorded = Recorded.of(catalog)
     desk = Desk(asked.catalog, recorded)
@@ -64,16 +77,40 @@ def open_site(asked: Serving, say: Console) -> Site:
         for name, record in read_candidates(catalog.store).items()
         if name in recorded.candidates
     }
-    reference = ARRIVAL_SCHEMA.empty_table()
-    if asked.arrivals:
-        reference = read_arrivals([str(path) for path in asked.arrivals]).table
-    pool = Pool.of(catalog, sorted(records), reference, asked.seed)
+    contenders = Contenders.of(records, evaluation)
+    rulings = functools.partial(_rulings, evaluation, contenders.rule)
+    judged = {*votes.battles()["window"].to_pylist(), *rulings()["window"].to_pylist()}
+    days = contenders.on_days
+    pool = Pool.of(catalog, days, _reference(asked, evaluation), asked.seed, judged)
+    grounds: list[Ground] = [DayWindows(pool, desk)]
+    if evaluation is not None and any(each.kind in READERS for each in evaluation.benchmark):
+        grounds.append(TraceWindows(evaluation, contenders, asked.seed))
     say.print(
-        f"{asked.catalog}: {len(records)} candidates; {len(pool.windows):,} windows and "
-        f"{pool.disagreements.num_rows:,} battles to judge; votes go to {asked.votes}"
+        f"{asked.catalog}: {len(contenders.all)} candidates at thresholds {contenders.rule}; "
+        + "; ".join(f"{len(g.windows):,} windows of {g.what}" for g in grounds)
+        + f"; {sum(g.disagreements.num_rows for g in grounds):,} battles to judge; votes go to "
+        f"{asked.votes}"
     )
-    arena = Arena(pool, votes, desk, records, asked.seed) if pool.windows else None
-    return Site(asked.catalog, desk, votes, arena)
+    if contenders.without:
+        say.print(f"left out, for they have no such threshold: {', '.join(contenders.without)}")
+    fought = any(ground.windows for ground in grounds)
+    arena = Arena(grounds, votes, contenders.all, asked.seed, rulings) if fought else None
+    return Site(asked.catalog, desk, votes, arena, rulings)
+
+
+def _reference(asked: Serving, evaluation: Evaluation | None) -> pa.Table:
+    """ARRIVAL_SCHEMA: of the files that were named, else of the evaluation's days."""
+    paths = [str(path) for path in asked.arrivals]
+    if not paths and evaluation is not None and evaluation.continuous is not None:
+        paths = evaluation.continuous.arrivals
+    return read_arrivals(paths).table if paths else ARRIVAL_SCHEMA.empty_table()
+
+
+def _rulings(evaluation: Evaluation | None, rule: str) -> pa.Table:
+    """RULED_SCHEMA: what `tidepick arena battle` has kept until now at thresholds of that rule."""
+    if evaluation is None:
+        return RULED_SCHEMA.empty_table()
+    return kept_rulings(Path(evaluation.out)).filter(pc.field("thresholds") == rule)
 
 
 async def _serve(

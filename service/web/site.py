@@ -12,6 +12,7 @@ from string import Template
 from typing import Any, TypeVar
 
 import duckdb
+import pyarrow as pa
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -21,17 +22,20 @@ from catalog.votes import Votes
 from eval.arena.agreement import alpha_of
 from eval.arena.answers import Answers
 from eval.arena.board import leaderboard, matrix, side_test
+from service.evaluate.agreement import agreement_beside
 from service.status import read_status
-from service.web.arena import UNREADABLE, Arena
-from service.web.bodies import Asked, Ballot, Curious, Undoing, body_of
+from service.web.arena import Arena
+from service.web.bodies import Asked, Ballot, Curious, Looking, Undoing, body_of
 from service.web.days import day_of_words, day_picks, station_days, stretch
 from service.web.desk import Desk
 from service.web.gate import gate
+from service.web.ground import UNREADABLE
 
 STATIC, CONTENTS = (Path(__file__).parent / name for name in ("static", "pages"))
 PAGES = {
     "/": ("index", "Coverage"),
     "/arena": ("arena", "Arena"),
+    "/arena/battle/{battle}": ("battle", "Battle"),
     "/board": ("board", "Board"),
     "/day": ("day", "Station-day"),
 }
@@ -47,8 +51,16 @@ Result = TypeVar("Result")
 class Site:
     """What the handlers share. Archives, networks and DuckDB are of the one thread of `_desk`."""
 
-    def __init__(self, url: str, desk: Desk, votes: Votes, arena: Arena | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        desk: Desk,
+        votes: Votes,
+        arena: Arena | None,
+        rulings: Callable[[], pa.Table],
+    ) -> None:
         self._url = url
+        self._rulings = rulings
         self._desk = desk
         self._votes = votes
         self._arena = arena
@@ -70,6 +82,7 @@ class Site:
         app.router.add_post("/api/arena/vote", self.vote)
         app.router.add_post("/api/arena/undo", self.undo)
         app.router.add_post("/api/arena/reveal", self.reveal)
+        app.router.add_post("/api/arena/battle", self.battle)
         app.on_cleanup.append(self._close)
         return app
 
@@ -96,7 +109,7 @@ class Site:
         )
 
     async def board(self, request: web.Request) -> web.Response:
-        return web.json_response(await self._with_votes(_board, self._votes))
+        return web.json_response(await self._with_votes(_board, self._votes, self._rulings))
 
     async def next(self, request: web.Request) -> web.Response:
         asked = await body_of(request, Asked)
@@ -115,14 +128,20 @@ class Site:
     async def reveal(self, request: web.Request) -> web.Response:
         asked = await body_of(request, Curious)
         given = str(asked.vote), asked.annotator
-        return web.json_response(await self._with_votes(self._arena_here.reveal, *given))
+        return web.json_response(await self._with_desk(self._arena_here.reveal, *given))
+
+    async def battle(self, request: web.Request) -> web.Response:
+        asked = await body_of(request, Looking)
+        given = asked.battle, asked.annotator
+        return web.json_response(await self._with_desk(self._arena_here.look, *given))
 
     @property
     def _arena_here(self) -> Arena:
         if self._arena is None:
             raise Refusal(
                 "no arena: it needs station-days that at least two candidates have picked, and "
-                "their weights; see `tidepick status`"
+                "their weights (see `tidepick status`), or labelled traces that two have been "
+                "judged on (--evaluation)"
             )
         return self._arena
 
@@ -151,10 +170,13 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _framed(name: str, title: str) -> str:
-    """A page's contents in what all pages share."""
-    frame = Template((CONTENTS / "frame.html").read_text(encoding="utf-8"))
-    main = (CONTENTS / f"{name}.html").read_text(encoding="utf-8")
-    return frame.substitute(name=name, title=title, main=main)
+    """A page's contents in what all pages share; `stage` is where two sides are drawn."""
+
+    def read(part: str) -> str:
+        return (CONTENTS / f"{part}.html").read_text(encoding="utf-8")
+
+    main = Template(read(name)).substitute(stage=read("stage"))
+    return Template(read("frame")).substitute(name=name, title=title, main=main)
 
 
 async def _page(page: str, request: web.Request) -> web.Response:
@@ -168,16 +190,18 @@ def _number(request: web.Request, name: str) -> float:
         raise Refusal(f"{name}: give seconds") from error
 
 
-def _board(votes: Votes) -> dict[str, Any]:
+def _board(votes: Votes, rulings: Callable[[], pa.Table]) -> dict[str, Any]:
     """The leaderboard of people, who beat whom, and how far they can be trusted."""
     people = Answers.of_people(votes.judged())
     if not len(people):
         return {"battles": 0}
     alpha = alpha_of(people)
+    agreed = agreement_beside(people, rulings())
     return {
         "battles": len(people),
         "board": leaderboard(people).to_pylist(),
         "pairs": matrix(people).to_pylist(),
         "sides": side_test(people).to_pylist()[0],
         "alpha": None if alpha != alpha else alpha,
+        "agreement": None if agreed is None else agreed.to_pylist(),
     }

@@ -264,7 +264,7 @@ def test_no_number_of_recall_or_timing_stands_without_its_interval_and_count(pag
 
 def test_the_rule_and_people_stand_apart_and_battles_are_linked_where_they_are_served(page, tables):
     part = found(r'<section id="arena".*?</section>', page, 0)
-    assert "By rule: all windows" in part and "By people: all windows" not in part
+    assert "By rule, labelled traces: all windows" in part and "By people: all windows" not in part
     assert "what people said of pairs of candidates" in part and "/arena" not in part
     served = render(subject_of(tables, serve="http://127.0.0.1:8080/"))
     assert '<a href="http://127.0.0.1:8080/arena">' in served

@@ -495,10 +495,71 @@ const count = (n) => (n === null || n === undefined ? "–" : Number(n).toLocale
 
 const VERDICT = { left: "Left is better", right: "Right is better", tie: "A tie", both_bad: "Both are bad", skip: "Skipped" };
 
-class ArenaPage {
+/** `unknown | 0-10 dB | BG` in words. */
+function stratum(text) {
+  const parts = text.split(" | ");
+  const of = ["distance", "signal to noise", "network"];
+  return parts.length === of.length ? parts.map((part, k) => (part === "unknown" ? `${of[k]} unknown` : part)).join(" · ") : text;
+}
+
+/** Two candidates on the same window, and what is told of them after the vote. */
+class Sides {
   constructor() {
     this.axes = new Axes();
     this.drawings = { left: new Seismogram($("left").querySelector("canvas"), this.axes), right: new Seismogram($("right").querySelector("canvas"), this.axes) };
+  }
+
+  load(view) {
+    for (const side of ["left", "right"]) {
+      this.title(side, side === "left" ? "Left" : "Right");
+      this.drawings[side].load(view, [side]);
+      this.picks(side, view.sides[side].picks);
+    }
+    this.axes.show(0, view.seconds, view.first, view.first + view.count / view.rate);
+  }
+
+  title(side, text) { $(side).querySelector("h2").textContent = text; }
+
+  picks(side, marks) {
+    const list = $(side).querySelector("ul");
+    const items = marks.filter((m) => m.time >= 0 && m.time < this.drawings[side].view.seconds).map((mark) => {
+      const item = element("li", "", { className: mark.phase });
+      item.append(element("b", mark.phase), ` ${mark.time.toFixed(2)} s`, mark.probability === undefined ? "" : ` · ${mark.probability.toFixed(2)}`);
+      return item;
+    });
+    list.replaceChildren(...(items.length ? items : [element("li", "no picks")]));
+    $(side).querySelector("canvas").setAttribute("aria-label", `Three-component waveforms with the picks and curves of the ${side} side: ${list.innerText || list.textContent}`);
+  }
+
+  tell(told, battle) {
+    const list = document.createElement("dl");
+    const row = (name, ...content) => { const value = element("dd", ""); value.append(...content); list.append(element("dt", name), value); };
+    for (const side of ["left", "right"]) {
+      const { name, weights, thresholds } = told[side];
+      this.title(side, `${side === "left" ? "Left" : "Right"}: ${name}`);
+      const at = Object.entries(thresholds).map(([phase, t]) => `${phase} ≥ ${Number(t.toFixed(3))}`).join(", ");
+      row(side === "left" ? "Left" : "Right", element("b", name), ` · ${at} · weights `, element("code", weights.slice(0, 12)));
+      this.drawings[side].reference = told.arrivals || [];
+    }
+    this.axes.draw();
+    if (told.trace) {
+      const day = told.start.slice(0, 10);
+      const second = (Date.parse(told.start) - Date.parse(`${day}T00:00:00Z`)) / 1000;
+      row("Window", element("a", `${told.trace} ${told.start.replace("T", " ").replace("+00:00", "")} UTC`, { href: `/day?trace=${encodeURIComponent(told.trace)}&day=${day}&start=${Math.max(0, Math.floor(second) - 20)}` }));
+    }
+    if (told.trace_name) row("Trace", `${told.trace_name} of ${told.dataset}`);
+    if (told.arrivals) row("Reference", told.arrivals.length ? told.arrivals.map((m) => `${m.phase} ${m.time.toFixed(2)} s`).join(", ") : "none near");
+    if (told.stratum) row("Drawn from", stratum(told.stratum));
+    if (battle) row("Address", element("a", "this battle, with its votes and the rule", { href: `/arena/battle/${battle}` }));
+    $("told").replaceChildren(element("h2", "Who it was"), list);
+    $("told").hidden = false;
+  }
+}
+
+class ArenaPage {
+  constructor() {
+    this.sides = new Sides();
+    this.axes = this.sides.axes;
     this.state = "waiting"; // judging, voted, revealed
     this.last = null; // the vote that can be taken back
     this.ahead = null;
@@ -526,6 +587,7 @@ class ArenaPage {
       this.name = $("annotator").value.trim();
       if (!this.name) return;
       localStorage.setItem("annotator", this.name);
+      $("annotator").blur(); // keys are for the arena from here on
       $("who").hidden = true;
       this.turn(() => this.post("next"));
     });
@@ -551,6 +613,7 @@ class ArenaPage {
   show(battle) {
     this.progress(battle.progress);
     $("told").hidden = true;
+    $("told").replaceChildren(); // no name of the battle before stays behind
     if (!battle.battle) {
       this.state = "waiting";
       $("stage").hidden = true;
@@ -558,32 +621,13 @@ class ArenaPage {
       return;
     }
     $("stage").hidden = false;
-    const view = unpacked(battle.view);
     this.battle = battle.battle;
-    for (const side of ["left", "right"]) {
-      this.title(side, side === "left" ? "Left" : "Right");
-      this.drawings[side].load(view, [side]);
-      this.picks(side, view.sides[side].picks);
-    }
-    this.axes.show(0, view.seconds, view.first, view.first + view.count / view.rate);
+    this.sides.load(unpacked(battle.view));
     this.state = "judging";
     this.chosen = null;
     this.shownAt = performance.now();
     say("Which picks would you rather have?");
     this.buttons();
-  }
-
-  title(side, text) { $(side).querySelector("h2").textContent = text; }
-
-  picks(side, marks) {
-    const list = $(side).querySelector("ul");
-    const items = marks.filter((m) => m.time >= 0 && m.time < this.drawings[side].view.seconds).map((mark) => {
-      const item = element("li", "", { className: mark.phase });
-      item.append(element("b", mark.phase), ` ${mark.time.toFixed(2)} s`, mark.probability === undefined ? "" : ` · ${mark.probability.toFixed(2)}`);
-      return item;
-    });
-    list.replaceChildren(...(items.length ? items : [element("li", "no picks")]));
-    $(side).querySelector("canvas").setAttribute("aria-label", `Three-component waveforms with the picks and curves of the ${side} side: ${list.innerText || list.textContent}`);
   }
 
   progress(p) {
@@ -649,7 +693,7 @@ class ArenaPage {
     if (this.state !== "voted" || this.busy) return;
     this.busy = true;
     try {
-      this.tell(await this.post("reveal", { vote: this.last }));
+      this.sides.tell(await this.post("reveal", { vote: this.last }), this.battle);
       this.last = null; // who knows the names cannot vote blindly again
       this.state = "revealed";
       say("Enter or N goes on.");
@@ -660,27 +704,70 @@ class ArenaPage {
       this.buttons();
     }
   }
+}
 
-  tell(told) {
-    const list = document.createElement("dl");
-    const row = (name, ...content) => { const value = element("dd", ""); value.append(...content); list.append(element("dt", name), value); };
-    for (const side of ["left", "right"]) {
-      const { name, weights, thresholds } = told[side];
-      this.title(side, `${side === "left" ? "Left" : "Right"}: ${name}`);
-      const at = Object.entries(thresholds).map(([phase, t]) => `${phase} ≥ ${t}`).join(", ");
-      row(side === "left" ? "Left" : "Right", element("b", name), ` · ${at} · weights `, element("code", weights.slice(0, 12)));
-      this.drawings[side].reference = told.arrivals || [];
+// ---------------------------------------------------------------- one battle, afterwards
+
+const VERDICTS = { tie: "a tie", both_bad: "both are bad" };
+const said = (text) => VERDICTS[text] || `${text} is better`;
+
+class BattlePage {
+  constructor() {
+    this.battle = location.pathname.split("/").pop();
+    this.sides = new Sides();
+    this.axes = this.sides.axes;
+    onKey(controls(this.axes));
+    this.name = localStorage.getItem("annotator") || "";
+    $("who").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.name = $("annotator").value.trim();
+      if (!this.name) return;
+      localStorage.setItem("annotator", this.name);
+      this.open();
+    });
+    const rule = this.battle.startsWith("rule-");
+    if (this.name || rule) this.open();
+    else this.ask();
+  }
+
+  /** Who are you: a battle is shown to who voted on it. */
+  ask() {
+    say("");
+    $("annotator").value = this.name;
+    $("who").hidden = false;
+    $("annotator").focus();
+  }
+
+  async open() {
+    try {
+      const told = await ask("/api/arena/battle", { battle: this.battle, ...(this.name && { annotator: this.name }) });
+      $("who").hidden = true;
+      $("stage").hidden = false;
+      this.sides.load(unpacked(told.view));
+      this.sides.tell(told.told);
+      for (const side of ["left", "right"]) $(side).classList.toggle("chosen", told.answer === side);
+      this.judges(told);
+      say(told.answer ? `You said: ${VERDICT[told.answer].toLowerCase()}.` : "A battle that the rule decided.");
+    } catch (error) {
+      if (!this.battle.startsWith("rule-")) this.ask();
+      say(error.message, true);
     }
-    this.axes.draw();
-    if (told.trace) {
-      const day = told.start.slice(0, 10);
-      const second = (Date.parse(told.start) - Date.parse(`${day}T00:00:00Z`)) / 1000;
-      row("Window", element("a", `${told.trace} ${told.start.replace("T", " ").replace("+00:00", "")} UTC`, { href: `/day?trace=${encodeURIComponent(told.trace)}&day=${day}&start=${Math.max(0, Math.floor(second) - 20)}` }));
-      row("Reference", told.arrivals.length ? told.arrivals.map((m) => `${m.phase} ${m.time.toFixed(2)} s`).join(", ") : "none near");
-    }
-    row("Drawn from", told.stratum);
-    $("told").replaceChildren(element("h2", "Who it was"), list);
-    $("told").hidden = false;
+  }
+
+  judges({ told, votes, rulings }) {
+    const names = [told.left.name, told.right.name];
+    const errors = (ruling) => names.map((name) => {
+      const { errors, residual_s } = ruling.sides[name];
+      return `${name}: ${errors} ${errors === 1 ? "error" : "errors"}${residual_s === null ? "" : `, ${(1000 * residual_s).toFixed(0)} ms off`}`;
+    }).join("; ");
+    const rows = [
+      ...votes.map((vote) => [vote.annotator, said(vote.said), vote.cast.slice(0, 16).replace("T", " ")]),
+      ...rulings.map((ruling) => ["the rule", said(ruling.said), `${errors(ruling)}; thresholds: ${ruling.thresholds}`]),
+    ];
+    const heading = element("h2", "What was said");
+    $("judges").replaceChildren(heading, rows.length
+      ? wrapped(table([["Judge", ([who]) => who], ["Verdict", ([, verdict]) => verdict], ["", ([, , more]) => more]], rows))
+      : element("p", "Nobody has judged this pair on this window.", { className: "quiet" }));
   }
 }
 
@@ -802,7 +889,7 @@ class DayPage {
 // ---------------------------------------------------------------- the board
 
 const points = (value, low, high) => (value === null ? null : `${value.toFixed(0)} (${low === null ? "?" : low.toFixed(0)} to ${high === null ? "?" : high.toFixed(0)})`);
-const percent = (value, low, high) => (value === null ? null : `${(100 * value).toFixed(0)} %` + (low === null ? "" : ` (${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)})`));
+const percent = (value, low, high) => (value === null ? null : `${(100 * value).toFixed(0)}\u00a0%` + (low === null ? "" : ` (${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)})`));
 
 async function boardPage() {
   try {
@@ -818,6 +905,7 @@ async function boardPage() {
     $("boards").append(element("h2", "Who beats whom"), matrix(told.pairs));
     const bias = told.sides.alarm ? " The bias is separated from zero." : "";
     $("boards").append(element("h2", "How far to trust it"), element("p", `The left side won ${told.sides.left} and the right ${told.sides.right}.${bias} Agreement on repeats: ${told.alpha === null ? "not known yet" : `α ${told.alpha.toFixed(2)}`}.`));
+    if (told.agreement) $("boards").append(element("h2", "People beside the rule"), agreement(told.agreement));
     say(`${count(told.battles)} votes that stand. Automatic battles are never counted here.`);
   } catch (error) {
     say(error.message, true);
@@ -825,6 +913,15 @@ async function boardPage() {
 }
 
 const wrapped = (content) => { const box = element("div", "", { className: "scroll" }); box.append(content); return box; };
+
+/** How often a vote says what the rule says of the same pair on the same window. */
+function agreement(rows) {
+  const [every, decisive] = rows;
+  if (!every.votes) return element("p", "No vote is on a battle that the rule has judged. `tidepick arena battle` judges what people were shown.");
+  const share = (row) => `${percent(row.rate, row.low, row.high)}, ${count(row.agreed)} of ${count(row.votes)} votes`;
+  const more = decisive.votes ? ` Where both name a winner: ${share(decisive)}.` : "";
+  return element("p", `A vote says what the rule says of the same battle: ${share(every)}, on ${count(every.windows)} ${every.windows === 1 ? "window" : "windows"}.${more}`);
+}
 
 function matrix(pairs) {
   const names = [...new Set(pairs.map((p) => p.candidate))].sort();
@@ -853,5 +950,5 @@ $("theme").addEventListener("click", () => {
 });
 const page = document.body.dataset.page;
 document.querySelector(`nav [data-name="${page}"]`)?.setAttribute("aria-current", "page");
-const opened = { index: indexPage, arena: () => new ArenaPage(), day: () => new DayPage(), board: boardPage }[page]();
+const opened = { index: indexPage, arena: () => new ArenaPage(), battle: () => new BattlePage(), day: () => new DayPage(), board: boardPage }[page]();
 document.addEventListener("theme", () => opened.axes?.draw());
