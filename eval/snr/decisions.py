@@ -49,18 +49,16 @@ def decision_accuracy(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 def decision(bench: Scores, days: Scores, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Decision accuracy of a benchmark against held-out days, of the same candidates by name.
 
-    The interval holds 95 % of what sampling of the benchmark, and of the days where their
-    covariance is known, would have given; NaN where the benchmark's is not known.
+    The interval holds 95 % of what sampling of both would have given; NaN where that of one is not
+    known, as of days with a single station and event.
     """
     days = days.of(bench.candidates)
     value = decision_accuracy(bench.gains, days.gains)
-    if np.isnan(bench.covariance).any() or bench.freedom < 1:
+    if not (bench.known and days.known):
         return Estimate(value, np.nan, np.nan)
     generator = np.random.default_rng(seed)
-    first = bench.drawn(draws, generator)
-    known = days.freedom > 0 and not np.isnan(days.covariance).any()
-    second = days.drawn(draws, generator) if known else np.broadcast_to(days.gains, first.shape)
-    low, high = np.quantile(_alike(first, second), [0.025, 0.975])
+    sides = (scores.drawn(draws, generator) for scores in (bench, days))
+    low, high = np.quantile(_alike(*sides), [0.025, 0.975])
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 

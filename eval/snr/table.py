@@ -50,7 +50,7 @@ SNR_SCHEMA = pa.schema(
         ("clusters", pa.int64()),  # the fewer of the events and the stations behind them
         ("interval_over", pa.string()),  # eval.intervals.Clusters.over
         ("candidates", pa.int64()),
-        ("best", pa.string()),
+        ("best", pa.string()),  # null: all score the same
         ("worst", pa.string()),
         ("gap", pa.float64()),  # between them, >= 0
         *((f"noise_{kind}", pa.float64()) for kind in KINDS),  # null: not known
@@ -191,7 +191,7 @@ def _row(
         return row | {"undefined": "a model has no score here", "verdict": "too small"}
     gains = own.gains
     gap = float(np.ptp(gains))
-    best, worst = own.candidates[int(gains.argmax())], own.candidates[int(gains.argmin())]
+    best, worst = (own.candidates[int(at)] for at in (gains.argmax(), gains.argmin()))
     mean = abs(float(own.values.mean()))
     why = []
     noises = _noises(own, every, families)
@@ -203,8 +203,8 @@ def _row(
             why.append(f"{kind}: {'not known' if math.isnan(noise) else 'no noise'}")
     separated = own.separated()
     row |= {
-        "best": best,
-        "worst": worst,
+        "best": best if gap > 0 else None,
+        "worst": worst if gap > 0 else None,
         "gap": gap,
         "undefined": "; ".join(why),
         "pairs_separated": float(np.mean(list(separated.values()))),
