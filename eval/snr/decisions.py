@@ -65,10 +65,11 @@ def decision(bench: Scores, days: Scores, *, seed: int, draws: int = DRAWS) -> E
 def by_size(
     measure: Measure, days: Scores, sizes: Sequence[int], *, seed: int, draws: int = 200
 ) -> pa.Table:
-    """Decision accuracy of benchmarks of so many clusters, drawn without replacement: SIZE_SCHEMA.
+    """Decision accuracy of benchmarks of so many clusters, as others like them: SIZE_SCHEMA.
 
-    sizes: in clusters (events where there are any). Draws in which a candidate has no score do not
-    count; sizes above what there is are left out.
+    sizes: in clusters (events where there are any), drawn with replacement; sizes above what there
+    is are left out. Draws in which a candidate has no score do not count. The days stay as they
+    are: how little they tell is in the interval of `decision`.
     """
     target = days.of(measure.candidates).gains
     turn = -1 if measure.less_is_better else 1
@@ -80,7 +81,7 @@ def by_size(
     rows = []
     for size in sorted({size for size in sizes if 0 < size <= len(sums)}):
         drawn = np.stack(
-            [sums[generator.permutation(len(sums))[:size]].sum(axis=0) for _ in range(draws)]
+            [sums[generator.integers(len(sums), size=size)].sum(axis=0) for _ in range(draws)]
         )
         defined = (drawn[:, k : 2 * k] != 0).all(axis=1)
         if not defined.any():

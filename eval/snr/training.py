@@ -101,10 +101,15 @@ def _rows(measures: Sequence[Measure], families: Families) -> Iterator[dict[str,
                 "checkpoints": len(members),
                 "first": float(own.values[0]),
                 "last": float(own.values[-1]),
-                "noise": float(own.values.std()),
+                "noise": _deviation(own.values),
                 "total_variation": course.total_variation,
                 "relative_variation": course.relative_variation,
                 "improvement": course.improvement,
                 "improvement_of_halves": course.improvement_of_means(len(members) // 2),
                 "monotonicity": course.monotonicity,
             }
+
+
+def _deviation(scores: Sample) -> float:
+    """Equal scores may have one of rounding alone."""
+    return float(scores.std()) if np.ptp(scores) > 0 else 0.0

@@ -15,7 +15,7 @@ from catalog.schema import PHASES
 from eval.oracle import STRATA
 from eval.snr.days import RATE_MARGIN, false_picks, of_days
 from eval.snr.scores import Measure, Scores
-from eval.snr.table import Families
+from eval.snr.table import KINDS, UNKNOWN, Families
 from eval.thresholds import Thresholds, picks_at
 from service.evaluate.config import Evaluation
 from service.evaluate.continuous import Judged
@@ -72,10 +72,9 @@ def question_of(evaluation: Evaluation, path: Path) -> tuple[Question, dict[str,
     families = families_of(evaluation)
     if lost := sorted(set(without) & set(families.members)):
         raise Refusal(f"family.candidates {lost}: no threshold meets the target rate of noise")
-    facts["noise of training"] = (
-        "; ".join(f"{family.kind} {', '.join(family.candidates)}" for family in evaluation.family)
-        or "not known: name a [[family]]"
-    )
+    for kind in KINDS[:2]:
+        named = "; ".join(", ".join(members) for members in families.of(kind))
+        facts[f"noise of {kind}"] = named or f"undefined: {UNKNOWN[kind]}; name a [[family]]"
     signal = [name for name in one_a_family(evaluation, names) if name not in without]
     facts["signal between"] = ", ".join(signal)
     every = list(dict.fromkeys([*signal, *families.members]))

@@ -34,7 +34,7 @@ DECISION_SCHEMA = pa.schema(
     ]
 )
 
-NOISE, DAYS = "noise, by station", "continuous days"
+NOISE, DAYS = "noise", "continuous days"
 """Strata of the rows that are of no labelled trace; their `traces` are stations, and arrivals or
 station-days."""
 

@@ -155,7 +155,9 @@ def test_a_planted_signal_separates_and_equal_candidates_do_not():
     assert near["decision_accuracy"] == 1.0 and 0.8 < near["decision_low"] <= 1.0
     assert near["pairs_separated"] >= 0.5
     assert near["snr_sampling"] == pytest.approx(near["gap"] / near["noise_sampling"])
-    assert near["snr_seeds"] is None and "seeds: not known" in near["undefined"]
+    assert (
+        near["snr_seeds"] is None and "seeds: no family of three seeds or more" in near["undefined"]
+    )
     [far] = rows_of(found, bin="far", measure="recall")
     assert far["verdict"] != "separates" and far["snr_sampling"] < near["snr_sampling"] / 3
     assert far["traces_needed"] > far["traces"] and far["verdict"] == "too small"
