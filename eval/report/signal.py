@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import matplotlib
@@ -15,7 +16,7 @@ from eval.snr.average import AVERAGE_SCHEMA
 from eval.snr.bins import FILTER_SCHEMA
 from eval.snr.decisions import SIZE_SCHEMA
 from eval.snr.spreads import SPREAD_SCHEMA
-from eval.snr.table import KINDS, SNR_SCHEMA
+from eval.snr.table import KINDS, SNR_SCHEMA, UNKNOWN
 from eval.snr.training import TRAINING_SCHEMA
 from eval.strata import ALL
 
@@ -34,24 +35,35 @@ def signal_section(subject: Subject) -> Section:
     parts: list[Part] = []
     if rows:
         whole = [row for row in rows if row["bin"] == ALL]
+        per_stratum = Counter((row["stratum"], row["phase"], row["measure"]) for row in rows)
+        single = {stratum for (stratum, *_), count in per_stratum.items() if count == 1}
+        bins = [row for row in rows if row["bin"] != ALL and row["stratum"] not in single]
+        lacking = [kind for kind in KINDS if not _known(rows, kind)]
         out = sorted({row["excluded"] for row in rows if row["excluded"]})
         if out:
             parts.append(Words([f"Degenerate, and no signal: {'; '.join(out)}."]))
-        parts.append(_grid("All bins together", subject, whole, folded=False))
+        for kind in lacking:
+            parts.append(Words([f"Noise of {kind}: undefined, {UNKNOWN[kind]}."]))
+        parts.append(_grid("All bins together", whole, folded=False))
         parts += _figures(subject)
-        parts.append(_grid("Every bin", subject, [r for r in rows if r["bin"] != ALL], folded=True))
+        if bins:
+            parts.append(_grid("Every bin", bins, folded=True))
         parts += _interventions(subject)
     else:
         parts.append(missing(subject, "snr"))
     return Section("signal", "Signal and noise of the benchmarks", _LEAD, parts)
 
 
-def _grid(caption: str, subject: Subject, rows: Sequence[Row], *, folded: bool) -> Grid:
+def _known(rows: Sequence[Row], kind: str) -> bool:
+    return any(row.known(f"noise_{kind}") for row in rows)
+
+
+def _grid(caption: str, rows: Sequence[Row], *, folded: bool) -> Grid:
+    known = [kind for kind in KINDS if _known(rows, kind)]
     body = []
     for row in rows:
-        where = "" if row["stratum"] == ALL else f"{row['stratum']}"
-        if row["bin"] != ALL:
-            where += f" {row['bin']}"
+        where = "" if row["stratum"] == ALL else row["stratum"]
+        where += "" if row["bin"] == ALL else f" {row['bin']}"
         ends = Markup('<span class="count">all alike</span>')
         if row["best"] is not None:
             ends = Markup('<span class="count">{} over {}</span>').format(
@@ -60,16 +72,14 @@ def _grid(caption: str, subject: Subject, rows: Sequence[Row], *, folded: bool) 
         gap = quote(row, "gap", "probability")
         body.append(
             [
-                Markup("{} {} {}").format(
-                    where,
-                    Markup('<span class="phase {}">{}</span>').format(row["phase"], row["phase"]),
-                    code(row["measure"]),
+                Markup('<span class="phase {}">{}</span> {}<span class="count">{}</span>').format(
+                    row["phase"], row["phase"], code(row["measure"]), where
                 ),
                 Markup('{}<span class="count">{} clusters</span>').format(
                     quote(row, "traces", "count"), quote(row, "clusters", "count")
                 ),
                 Markup("<b>{}</b>{}").format(gap, ends) if row.known("gap") else gap,
-                *(_with_noise(row, kind) for kind in KINDS),
+                *(_with_noise(row, kind) for kind in known),
                 quote(row, "pairs_separated", "share"),
                 _decision(row, "decision_accuracy", "decision_low", "decision_high"),
                 quote(row, "traces_needed", "count"),
@@ -81,7 +91,7 @@ def _grid(caption: str, subject: Subject, rows: Sequence[Row], *, folded: bool) 
     return Grid(
         caption,
         (
-            "measure", "traces", "gap", *(f"SNR, noise of {kind}" for kind in KINDS),
+            "measure", "traces", "gap", *(f"SNR, noise of {kind}" for kind in known),
             "pairs separated", "decision accuracy", "traces for 80 % power", "verdict",
         ),
         body,
@@ -99,7 +109,7 @@ def _with_noise(row: Row, kind: str) -> Markup:
         each.split(": ", 1) for each in (row["undefined"] or "").split("; ") if ": " in each
     )
     return Markup('{}<span class="count">{}</span>').format(
-        UNDEFINED, reasons.get(kind, row["undefined"])
+        UNDEFINED, reasons.get(kind, "no score")
     )
 
 

@@ -15,6 +15,7 @@ from eval.strata import ALL
 from service.terminal import rows_table
 
 STYLES = {"separates": "green", "too small": "dim", "inconclusive": "yellow"}
+MARKS = {"separates": " *", "too small": "", "inconclusive": " ~"}
 
 
 def shown_tables(tables: Mapping[str, pa.Table]) -> Iterator[Table]:
@@ -80,7 +81,7 @@ def _averages(rows: list[dict[str, Any]]) -> Table:
             f"{row['phase']} {row['measure']}",
             f"{row['value']:.4f}",
             f"{row['members_mean']:.4f}",
-            f"{row['gain']:+.4f}{ends}",
+            f"{round(row['gain'], 4) + 0.0:+.4f}{ends}",
         )
     return shown
 
@@ -133,14 +134,14 @@ def _bins(rows: list[dict[str, Any]]) -> Table:
     """A line a bin and phase; of each measure the least SNR of a known noise, and the verdict."""
     measures = list(dict.fromkeys(row["measure"] for row in rows))
     shown = Table(
-        title="Bins: least SNR of the noises that are known, and the verdict",
+        title="Bins: least SNR of a known noise (* separates, ~ inconclusive, else too small)",
         title_justify="left", box=None, pad_edge=False,
     )  # fmt: skip
     for heading in ("bin", "phase"):
         shown.add_column(heading, overflow="fold")
     shown.add_column("traces", justify="right")
     for measure in measures:
-        shown.add_column(measure, overflow="fold")
+        shown.add_column(measure, overflow="fold", min_width=8)
     lines: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         key = row["stratum"], row["bin"], row["phase"]
@@ -162,8 +163,8 @@ def _share(value: float | None) -> str:
 
 def _least(row: Mapping[str, Any]) -> Text:
     found = [row[f"snr_{kind}"] for kind in KINDS if row[f"snr_{kind}"] is not None]
-    said = f"{min(found):.2g} " if found else ""
-    return Text(said + row["verdict"], style=STYLES[row["verdict"]])
+    said = f"{min(found):.2g}" if found else "-"
+    return Text(said + MARKS[row["verdict"]], style=STYLES[row["verdict"]])
 
 
 def _short(value: Any) -> Any:
