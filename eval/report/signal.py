@@ -115,7 +115,7 @@ def _with_noise(row: Row, kind: str) -> Markup:
 
 def _decision(row: Row, value: str, low: str, high: str) -> Markup:
     if not row.known(value):
-        return Markup('<span class="undefined">no days</span>')
+        return UNDEFINED
     return Markup("<b>{}</b>{}").format(
         quote(row, value, "share"), interval(row, "share", low, high)
     )
