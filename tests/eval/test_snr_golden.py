@@ -125,7 +125,7 @@ def test_check_1_ranked_lists_are_the_reference_value(golden):
         assert decision_accuracy(*ranks) == exact(case["expected"])
         if both != first:
             k = len(second)
-            other = Scores(tuple(second), np.arange(k) * 1.0, np.eye(k), 9, False)
+            other = Scores(tuple(second), np.linspace(0, 1, k), np.eye(k), 9, False)
             with pytest.raises(ValueError, match="none of"):
                 other.of(first)
 

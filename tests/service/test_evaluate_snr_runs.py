@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -136,10 +137,11 @@ def ran(tmp_path_factory):
     return folder / "out"
 
 
-def table_of(out: Path, name: str) -> list[dict[str, object]]:
+def table_of(out: Path, name: str) -> list[dict[str, Any]]:
     table = kept(out, name)
     assert table is not None, name
-    return table.to_pylist()
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 @pytest.mark.slow
@@ -149,6 +151,7 @@ def test_seeds_of_one_recipe_are_a_noise_of_their_own(ran):
         for row in table_of(ran, "noise_thresholds")
     }
     traces = kept(ran, "traces")
+    assert traces is not None
     recall = {}
     for name in NAMES:
         own = traces.filter(pa.compute.equal(traces["weight"], name))
