@@ -228,14 +228,17 @@ def test_candidates_on_other_traces_are_refused():
 
 def test_check_13_bins_are_chosen_on_one_split_and_scored_on_another():
     rng = np.random.default_rng(5)
-    choosing, scoring = (traces_of(rng, TRUE, first_event=first) for first in (0, 1_000))
+    choosing = traces_of(rng, TRUE, events=150)
+    scoring = traces_of(rng, TRUE, events=130, first_event=1_000)
     days = days_of(TRUE)
     options = {"days": days, "seed": 0}
     args = (tuple(TRUE), 0.3, "dist_bin", "P", "recall")
     every, best = filtered(choosing, scoring, *args, **options).to_pylist()
     assert (every["kept"], best["kept"]) == ("every bin", "near")
     assert best["snr_sampling"] > 1.2 * every["snr_sampling"]
-    assert best["traces"] == every["traces"] // 2
+    assert (every["traces"], best["traces"]) == (130 * 4, 130 * 2), "of the scoring split alone"
+    [near] = rows_of(snr_table(scoring), stratum="dist_bin", bin="near", measure="recall")
+    assert (best["gap"], best["snr_sampling"]) == (near["gap"], near["snr_sampling"])
     with pytest.raises(ValueError, match="two splits that share no event"):
         filtered(choosing, choosing, *args, **options)
     overlapping = pa.concat_tables([scoring, choosing])
