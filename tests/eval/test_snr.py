@@ -291,6 +291,20 @@ def test_soft_detection_sees_what_a_threshold_hides():
     assert soft["snr_sampling"] > 3 * hard["snr_sampling"]
 
 
+def test_f1_counts_a_pick_that_is_off_as_extra_and_as_a_miss():
+    rng = np.random.default_rng(7)
+    traces = traces_of(rng, TRUE, bins=("near",))
+    off = np.where(rng.random(traces.num_rows) < 0.2, 1.5, 0.1)
+    at = traces.column_names.index("p_residual_s")
+    every = labelled(traces.set_column(at, "p_residual_s", pa.array(off)), "P", tuple(TRUE))
+    [score] = [measure for measure in every.measures(0.3) if measure.name == "f1_1.0s"]
+    found = every.probability >= 0.3
+    right, labels = found & (np.abs(every.residual_s) <= 1.0), len(found)
+    precision, recall = right.sum(axis=0) / found.sum(axis=0), right.sum(axis=0) / labels
+    assert score.values == pytest.approx(2 * precision * recall / (precision + recall))
+    assert (precision < 0.9).all() and not score.less_is_better
+
+
 def test_timing_is_over_traces_that_all_found():
     rng = np.random.default_rng(7)
     every = labelled(traces_of(rng, TRUE, bins=("near",)), "P", tuple(TRUE))

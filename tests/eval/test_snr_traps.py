@@ -1,5 +1,7 @@
 """The known traps of signal-to-noise ratios: ours falls into none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,6 +15,7 @@ from eval.snr.decisions import by_size, decision, decision_accuracy
 from eval.snr.ratio import degenerate, ratio, relative_noise, relative_signal, signal_to_noise
 from eval.snr.scores import Measure, Scores
 from eval.snr.table import Families, judged, table
+from eval.snr.training import Course, courses
 
 NAMES = ("a", "b", "c", "d")
 
@@ -224,8 +227,24 @@ def test_the_band_over_sizes_does_not_close_at_the_benchmark_s_own_size():
 
 def test_two_stations_far_apart_are_too_few_and_not_inconclusive():
     """A gap beyond the margin that two clusters cannot tell asks for more."""
-    of = np.array([[2.0, 9.0], [4.0, 9.5]])
-    measure = measure_of(of, ("a", "b"), less=True, name="false_picks_per_hour")
+    of = np.array([[2.0, 9.9], [4.0, 9.1]])
+    measure = replace(measure_of(of, ("a", "b"), less=True), margin=5.0)
     row = row_of(measure)
     assert row["gap"] > measure.margin and row["pairs_separated"] == 0
+    assert row["traces_needed"] <= 2, "by power alone there would be enough"
     assert row["verdict"] == "too small"
+
+
+def test_checkpoints_that_still_improve_are_told_from_those_that_waver():
+    """The deviation of a course is signal of the training; it must not pass as noise unseen."""
+    assert Course.of([0.1, 0.1, 0.2]).monotonicity == 1.0
+    assert Course.of([0.2, 0.1, 0.2, 0.1, 0.2]).monotonicity == 0.0
+    assert Course.of([0.2, 0.2]).monotonicity == Course.of([0.2, 0.2]).relative_variation == 0.0
+    of = np.array([[0.3, 0.2, 0.1], [0.5, 0.4, 0.3]])
+    family = Families(checkpoints={"e": ("a", "b", "c")})
+    for less, way in ((True, 1.0), (False, -1.0)):
+        [row] = courses([measure_of(of, NAMES[:3], less=less)], family).to_pylist()
+        assert (row["first"], row["last"]) == pytest.approx((0.4, 0.2))
+        assert row["monotonicity"] == way and row["improvement"] == pytest.approx(way * 0.2 / 3)
+    with pytest.raises(ValueError, match="none NaN"):
+        Course.of([0.1, np.nan])
