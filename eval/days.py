@@ -53,7 +53,7 @@ def on_days(table: pa.Table, days: pa.Table) -> tuple[pa.Table, int]:
     decide the UTC day, of picks those of the grid.
     """
     inside = pc.is_in(
-        _keys(table, table["time"].cast(pa.timestamp("ns"))), _keys(days, days["day"])
+        day_keys(table, table["time"].cast(pa.timestamp("ns"))), day_keys(days, days["day"])
     )
     kept = table.filter(inside)
     return kept, table.num_rows - kept.num_rows
@@ -71,7 +71,8 @@ def _days(picked: pa.Table) -> pa.Table:
     )
 
 
-def _keys(table: pa.Table, day: pa.ChunkedArray) -> pa.Array:
+def day_keys(table: pa.Table, day: pa.ChunkedArray) -> pa.Array:
+    """Text [rows] that stands for station, location and UTC day. day: dates, or times in it."""
     parts = [
         table["network"],
         table["station"],

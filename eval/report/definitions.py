@@ -94,7 +94,8 @@ METRICS: tuple[tuple[str, str, str], ...] = (
     (
         r"f1_[\d.]+s",
         "f1_Ds",
-        "2 matched / (picks + arrivals), where the truth is complete.",
+        "2 matched / (picks + arrivals), where the truth is complete. Of labelled traces (signal "
+        "and noise): the pick is the window's highest peak near the label.",
     ),
     (
         r"mae_[\d.]+s",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import matplotlib
 from markupsafe import Markup
 
-from eval.report.rows import Row, code, interval, of, quote, rows_of
+from eval.report.rows import UNDEFINED, Row, code, interval, of, quote, rows_of
 from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, Words, missing
 from eval.report.snr_figure import is_drawable, sizes_figure, snr_figure
 from eval.report.svg import THEME, inline
 from eval.snr.average import AVERAGE_SCHEMA
 from eval.snr.bins import FILTER_SCHEMA
 from eval.snr.decisions import SIZE_SCHEMA
-from eval.snr.table import KINDS, SNR_SCHEMA
+from eval.snr.spreads import SPREAD_SCHEMA
+from eval.snr.table import KINDS, SNR_SCHEMA, UNKNOWN
+from eval.snr.training import TRAINING_SCHEMA
 from eval.strata import ALL
 
 _LEAD = (
@@ -32,35 +35,45 @@ def signal_section(subject: Subject) -> Section:
     parts: list[Part] = []
     if rows:
         whole = [row for row in rows if row["bin"] == ALL]
+        per_stratum = Counter((row["stratum"], row["phase"], row["measure"]) for row in rows)
+        single = {stratum for (stratum, *_), count in per_stratum.items() if count == 1}
+        bins = [row for row in rows if row["bin"] != ALL and row["stratum"] not in single]
+        lacking = [kind for kind in KINDS if not _known(rows, kind)]
         out = sorted({row["excluded"] for row in rows if row["excluded"]})
         if out:
             parts.append(Words([f"Degenerate, and no signal: {'; '.join(out)}."]))
-        parts.append(_grid("All bins together", subject, whole, folded=False))
+        for kind in lacking:
+            parts.append(Words([f"Noise of {kind}: undefined, {UNKNOWN[kind]}."]))
+        parts.append(_grid("All bins together", whole, folded=False))
         parts += _figures(subject)
-        parts.append(_grid("Every bin", subject, [r for r in rows if r["bin"] != ALL], folded=True))
+        if bins:
+            parts.append(_grid("Every bin", bins, folded=True))
         parts += _interventions(subject)
     else:
         parts.append(missing(subject, "snr"))
     return Section("signal", "Signal and noise of the benchmarks", _LEAD, parts)
 
 
-def _grid(caption: str, subject: Subject, rows: Sequence[Row], *, folded: bool) -> Grid:
-    known = [kind for kind in KINDS if any(row.known(f"noise_{kind}") for row in rows)]
+def _known(rows: Sequence[Row], kind: str) -> bool:
+    return any(row.known(f"noise_{kind}") for row in rows)
+
+
+def _grid(caption: str, rows: Sequence[Row], *, folded: bool) -> Grid:
+    known = [kind for kind in KINDS if _known(rows, kind)]
     body = []
     for row in rows:
-        where = "" if row["stratum"] == ALL else f"{row['stratum']}"
-        if row["bin"] != ALL:
-            where += f" {row['bin']}"
-        ends = Markup('<span class="count">{} over {}</span>').format(
-            code(row["best"]), code(row["worst"])
-        )
+        where = "" if row["stratum"] == ALL else row["stratum"]
+        where += "" if row["bin"] == ALL else f" {row['bin']}"
+        ends = Markup('<span class="count">all alike</span>')
+        if row["best"] is not None:
+            ends = Markup('<span class="count">{} over {}</span>').format(
+                code(row["best"]), code(row["worst"])
+            )
         gap = quote(row, "gap", "probability")
         body.append(
             [
-                Markup("{} {} {}").format(
-                    where,
-                    Markup('<span class="phase {}">{}</span>').format(row["phase"], row["phase"]),
-                    code(row["measure"]),
+                Markup('<span class="phase {}">{}</span> {}<span class="count">{}</span>').format(
+                    row["phase"], row["phase"], code(row["measure"]), where
                 ),
                 Markup('{}<span class="count">{} clusters</span>').format(
                     quote(row, "traces", "count"), quote(row, "clusters", "count")
@@ -87,14 +100,22 @@ def _grid(caption: str, subject: Subject, rows: Sequence[Row], *, folded: bool) 
 
 
 def _with_noise(row: Row, kind: str) -> Markup:
-    return Markup('<b>{}</b><span class="count">noise {}</span>').format(
-        quote(row, f"snr_{kind}", "rate"), quote(row, f"noise_{kind}", "probability")
+    """The ratio and the noise; where it is not defined, why."""
+    if row.known(f"snr_{kind}"):
+        return Markup('<b>{}</b><span class="count">noise {}</span>').format(
+            quote(row, f"snr_{kind}", "rate"), quote(row, f"noise_{kind}", "probability")
+        )
+    reasons = dict(
+        each.split(": ", 1) for each in (row["undefined"] or "").split("; ") if ": " in each
+    )
+    return Markup('{}<span class="count">{}</span>').format(
+        UNDEFINED, reasons.get(kind, "no score")
     )
 
 
 def _decision(row: Row, value: str, low: str, high: str) -> Markup:
     if not row.known(value):
-        return Markup('<span class="undefined">no days</span>')
+        return UNDEFINED
     return Markup("<b>{}</b>{}").format(
         quote(row, value, "share"), interval(row, "share", low, high)
     )
@@ -118,7 +139,28 @@ def _figures(subject: Subject) -> Iterator[Part]:
 
 
 def _interventions(subject: Subject) -> Iterator[Part]:
-    """Bins kept by SNR, and averaged checkpoints, where they were tried."""
+    """The checkpoints' course, bins kept by SNR, averaged checkpoints and other spreads, where
+    they were tried."""
+    training = rows_of(subject.tables, "snr_training", TRAINING_SCHEMA)
+    if training:
+        body = [
+            [
+                Markup("{} {} {}").format(code(row["family"]), row["phase"], code(row["measure"])),
+                quote(row, "checkpoints", "count"),
+                quote(row, "first", "probability"),
+                quote(row, "last", "probability"),
+                quote(row, "noise", "probability"),
+                quote(row, "total_variation", "probability"),
+                quote(row, "monotonicity", "difference"),
+            ]
+            for row in training
+        ]
+        said = (
+            "Checkpoints in order: where every step goes one way (1 or \N{MINUS SIGN}1) their "
+            "deviation is the training's course rather than noise"
+        )
+        head = ("measure", "checkpoints", "first", "last", "deviation", "mean step", "one way")
+        yield Grid(said, head, body, True)
     kept = rows_of(subject.tables, "snr_bins", FILTER_SCHEMA)
     if kept:
         body = [
@@ -153,3 +195,18 @@ def _interventions(subject: Subject) -> Iterator[Part]:
         ]
         head = ("measure", "traces", "average", "mean of members", "best", "noise", "gain")
         yield Grid("Averaged checkpoints beside those that they are the mean of", head, body)
+    spreads = rows_of(subject.tables, "snr_spreads", SPREAD_SCHEMA)
+    if spreads:
+        body = [
+            [
+                Markup("{} noise of {}").format(row["phase"], row["noise"]),
+                code(row["spread"]),
+                quote(row, "bins", "count"),
+                quote(row, "predicts", "share"),
+            ]
+            for row in sorted(
+                spreads, key=lambda row: (row["phase"], row["noise"], -row["predicts"])
+            )
+        ]
+        said = "Which spread's SNR tells best in which bins decisions hold; a half is chance"
+        yield Grid(said, ("SNR with", "spread", "bins", "ranked alike"), body, True)

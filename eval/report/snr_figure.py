@@ -53,7 +53,7 @@ def snr_figure(table: pa.Table, kind: str = "sampling", width_in: float = WIDTH_
             for row in drawn:
                 if (row["phase"], row["measure"]) == (phase, measure):
                     _point(axis, row, kind, colour, named=width_in == WIDTH_IN)
-            axis.plot([], [], "o", color=colour, label=measure)
+            axis.plot([], [], ROW_MARKER[phase], color=colour, label=measure)
         axis.set_xscale("log")
         axis.set_xlabel(f"signal to noise ({kind})")
         _share_axis(axis, phase)
@@ -89,7 +89,7 @@ def sizes_figure(table: pa.Table, width_in: float = WIDTH_IN) -> Figure:
             traces = [row["traces"] for row in own]
             colour = CANDIDATE_COLOURS[rank % len(CANDIDATE_COLOURS)]
             low, high = ([row[end] for row in own] for end in ("low", "high"))
-            axis.fill_between(traces, low, high, color=colour, alpha=0.12, lw=0)
+            axis.fill_between(traces, low, high, color=colour, alpha=0.07, lw=0)
             line = CANDIDATE_LINES[rank % len(CANDIDATE_LINES)]
             values = [row["accuracy"] for row in own]
             axis.plot(traces, values, line, color=colour, marker="o", ms=3, label=measure)
@@ -107,7 +107,7 @@ def _point(axis: Axes, row: dict[str, float | str], kind: str, colour: str, *, n
     face = colour if row["verdict"] == "separates" else "white"
     if row["decision_low"] is not None:
         ends = [row["decision_low"], row["decision_high"]]
-        axis.plot([at, at], ends, color=colour, lw=1, alpha=0.5)
+        axis.plot([at, at], ends, color=colour, lw=0.7, alpha=0.35)
     marker = ROW_MARKER[str(row["phase"])]
     axis.plot(at, value, marker, color=colour, markerfacecolor=face, ms=6)
     if named and row["bin"] != ALL:

@@ -13,6 +13,9 @@ from eval.intervals import REPLICATES
 from eval.metrics import CONFIDENCE
 from eval.snr.scores import Measure, scored
 
+ROUNDING = 1e-12
+"""A difference below is of the sums' rounding."""
+
 AVERAGE_SCHEMA = pa.schema(
     [
         ("average", pa.string()),  # the candidate whose weights are the mean
@@ -49,13 +52,12 @@ def averaging(
             continue
         contrast = np.array([1.0, *[-1 / len(members)] * len(members)])
         gain = float(own.gains[0] - own.gains[1:].mean())
-        variance = float(contrast @ own.covariance @ contrast)
-        half = math.nan
-        if own.freedom > 0:
-            half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, own.freedom)) * math.sqrt(
-                max(variance, 0.0)
-            )
-        known = not math.isnan(half)
+        if abs(gain) < ROUNDING:
+            gain = 0.0
+        error = math.sqrt(max(float(contrast @ own.covariance @ contrast), 0.0))
+        # Where every cluster says the same, how much they may differ is not known.
+        known = own.freedom > 0 and error > ROUNDING
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, own.freedom)) * error if known else math.nan
         values = own.values[1:]
         rows.append(
             {

@@ -49,28 +49,27 @@ def decision_accuracy(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 def decision(bench: Scores, days: Scores, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Decision accuracy of a benchmark against held-out days, of the same candidates by name.
 
-    The interval holds 95 % of what sampling of the benchmark, and of the days where their
-    covariance is known, would have given; NaN where the benchmark's is not known.
+    The interval holds 95 % of what sampling of both would have given; NaN where that of one is not
+    known, as of days with a single station and event.
     """
     days = days.of(bench.candidates)
     value = decision_accuracy(bench.gains, days.gains)
-    if np.isnan(bench.covariance).any() or bench.freedom < 1:
+    if not (bench.known and days.known):
         return Estimate(value, np.nan, np.nan)
     generator = np.random.default_rng(seed)
-    first = bench.drawn(draws, generator)
-    known = days.freedom > 0 and not np.isnan(days.covariance).any()
-    second = days.drawn(draws, generator) if known else np.broadcast_to(days.gains, first.shape)
-    low, high = np.quantile(_alike(first, second), [0.025, 0.975])
+    sides = (scores.drawn(draws, generator) for scores in (bench, days))
+    low, high = np.quantile(_alike(*sides), [0.025, 0.975])
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
 def by_size(
     measure: Measure, days: Scores, sizes: Sequence[int], *, seed: int, draws: int = 200
 ) -> pa.Table:
-    """Decision accuracy of benchmarks of so many clusters, drawn without replacement: SIZE_SCHEMA.
+    """Decision accuracy of benchmarks of so many clusters, as others like them: SIZE_SCHEMA.
 
-    sizes: in clusters (events where there are any). Draws in which a candidate has no score do not
-    count; sizes above what there is are left out.
+    sizes: in clusters (events where there are any), drawn with replacement; sizes above what there
+    is are left out. Draws in which a candidate has no score do not count. The days stay as they
+    are: how little they tell is in the interval of `decision`.
     """
     target = days.of(measure.candidates).gains
     turn = -1 if measure.less_is_better else 1
@@ -82,7 +81,7 @@ def by_size(
     rows = []
     for size in sorted({size for size in sizes if 0 < size <= len(sums)}):
         drawn = np.stack(
-            [sums[generator.permutation(len(sums))[:size]].sum(axis=0) for _ in range(draws)]
+            [sums[generator.integers(len(sums), size=size)].sum(axis=0) for _ in range(draws)]
         )
         defined = (drawn[:, k : 2 * k] != 0).all(axis=1)
         if not defined.any():

@@ -1,16 +1,17 @@
-"""The figures of a benchmark: from labelled traces, from counts on noise or continuous days.
+"""The figures of labelled traces; those of noise and of continuous days are in `eval.snr.days`.
 
 | name | sum of | over |
 | --- | --- | --- |
 | `recall` | found at the threshold | labelled |
 | `recall_1.0s` | found, and within 1.0 s | labelled |
+| `f1_1.0s` | 2 found within 1.0 s | found + labelled |
 | `soft_detection` | probability times exp(-residual^2 / 2 (0.5 s)^2): no threshold | labelled |
 | `mae_all_found` | abs. residual in s, where every candidate found it | those |
-| `f1` | 2 matched | picks + arrivals |
-| `false_picks_per_hour` | false picks | station-hours |
 
-Thresholds are those of equal false picks per hour. Every candidate is judged on the same rows, or
-it is refused.
+A labelled window has one pick, its highest peak near the label: in `f1_1.0s` one that is off by
+more than 1.0 s is an extra and a miss. What else is picked there nobody knows, so that F1 says
+little unless thresholds are of equal false picks per hour. Every candidate is judged on the same
+rows, or it is refused.
 """
 
 from __future__ import annotations
@@ -67,17 +68,19 @@ class Labelled:
         )
 
     def measures(self, thresholds: float | Thresholds) -> list[Measure]:
-        """Recall, timed recall, soft detection, and timing where all candidates found it."""
+        """Recall, timed recall, F1, soft detection, and timing where all candidates found it."""
         given = Thresholds.of(thresholds)
         at = np.array([given.at(name, self.phase) for name in self.candidates])
         found: per_trace.Truths = np.greater_equal(self.probability, at)
         size = np.abs(self.residual_s)
         every = np.ones_like(size)
         all_found = np.broadcast_to(np.all(found, axis=1, keepdims=True), found.shape)
+        timed = found & (size <= 1.0)
         soft = self.probability * np.exp(-0.5 * (size / SOFT_S) ** 2)
         return [
             self._measure("recall", found, every),
-            self._measure("recall_1.0s", found & (size <= 1.0), every),
+            self._measure("recall_1.0s", timed, every),
+            self._measure("f1_1.0s", 2.0 * timed, found + every),
             self._measure("soft_detection", soft, every),
             self._measure("mae_all_found", np.where(all_found, size, 0.0), all_found, True),
         ]
@@ -117,7 +120,7 @@ def labelled(
             per_trace.keys(own), own[f"{p}_in_window"].cast(pa.string()).combine_chunks(), "@"
         )
         sides.append(own.append_column("key", key))
-    sides, base = _same_rows(sides, candidates, f"labelled {phase} traces")
+    sides, base = same_rows(sides, candidates, f"labelled {phase} traces")
     probability, residual = (
         np.stack([side[f"{p}_{what}"].to_numpy() for side in sides], axis=1)
         for what in ("prob", "residual_s")
@@ -134,61 +137,13 @@ def labelled(
     )
 
 
-def of_found(found: pa.Table, phase: str, candidates: Sequence[str]) -> Measure:
-    """Recall of analysts' arrivals on continuous days. found: `eval.comparison.FOUND_SCHEMA`."""
-    sides, base = _sides(found, phase, candidates, "arrivals")
-    of = np.stack([side["found"].cast(pa.float64()).to_numpy() for side in sides], axis=1)
-    clusters = Clusters(per_trace.codes(base["event"]), per_trace.codes(base["station"]))
-    names = tuple(candidates)
-    return Measure("recall", phase, names, of, np.ones_like(of), clusters, False, MARGINS["recall"])
-
-
-def false_picks(counts: pa.Table, phase: str, candidates: Sequence[str], margin: float) -> Measure:
-    """False picks per station-hour. counts: `eval.noise.COUNT_SCHEMA`. margin: per hour."""
-    of, over, clusters = _counted(counts, phase, candidates, ("count",), ("hours",))
-    name = "false_picks_per_hour"
-    return Measure(name, phase, tuple(candidates), of, over, clusters, True, margin)
-
-
-def f1(counts: pa.Table, phase: str, candidates: Sequence[str]) -> Measure:
-    """F1 where the truth is complete. counts: `candidate`, `key` (of a stretch of data), `phase`,
-    `station`, and how many were `matched` of the `picks` and `arrivals` there."""
-    of, over, clusters = _counted(counts, phase, candidates, ("matched",), ("picks", "arrivals"))
-    names = tuple(candidates)
-    return Measure("f1", phase, names, 2 * of, over, clusters, False, MARGINS["recall"])
-
-
-def _counted(
-    counts: pa.Table,
-    phase: str,
-    candidates: Sequence[str],
-    above: Sequence[str],
-    below: Sequence[str],
-) -> tuple[Sample, Sample, Clusters]:
-    sides, base = _sides(counts, phase, candidates, "stretches")
-    of, over = (
-        np.stack(
-            [sum(s[n].cast(pa.float64()).to_numpy() for n in names) for s in sides], axis=1
-        ).astype(np.float64)
-        for names in (above, below)
-    )
-    return of, over, Clusters(None, per_trace.codes(base["station"]))
-
-
-def _sides(
-    table: pa.Table, phase: str, candidates: Sequence[str], called: str
-) -> tuple[list[pa.Table], pa.Table]:
-    own = [
-        table.filter((pc.field("candidate") == name) & (pc.field("phase") == phase))
-        for name in candidates
-    ]
-    return _same_rows(own, candidates, f"{phase} {called}")
-
-
-def _same_rows(
+def same_rows(
     sides: list[pa.Table], candidates: Sequence[str], called: str
 ) -> tuple[list[pa.Table], pa.Table]:
-    """Every side in the order of its keys, and the first."""
+    """Every side in the order of its keys, and the first.
+
+    sides: a table with `key` of each candidate. Raises ValueError, naming rows, where keys differ.
+    """
     if len(set(candidates)) < max(len(candidates), 2):
         raise ValueError(f"candidates {list(candidates)}: give two or more, each once")
     sides = [side.sort_by("key") for side in sides]

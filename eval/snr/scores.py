@@ -39,6 +39,11 @@ class Scores:
         """The scores [k], so turned that more is better."""
         return -self.values if self.less_is_better else self.values
 
+    @property
+    def known(self) -> bool:
+        """Whether it is known what sampling does to them."""
+        return self.freedom > 0 and not np.isnan(self.covariance).any()
+
     def of(self, candidates: Sequence[str]) -> Scores:
         """The same of some candidates, in this order. Raises ValueError for one without a score."""
         if lacking := set(candidates) - set(self.candidates):
@@ -70,11 +75,15 @@ class Scores:
         return {pair: p < 1 - CONFIDENCE for pair, p in zip(pairs, adjusted, strict=True)}
 
     def drawn(self, draws: int, generator: np.random.Generator) -> Sample:
-        """Scores [draws, k] as sampling may have given them, more is better."""
+        """Scores [draws, k] as sampling may have given them, more is better.
+
+        Student's t of the covariance's freedom: a few clusters tell little of their own spread.
+        """
         values, vectors = np.linalg.eigh(self.covariance)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         shifts = generator.normal(size=(draws, len(values))) @ root.T
-        return np.asarray(self.gains + shifts, np.float64)
+        wider = np.sqrt(self.freedom / generator.chisquare(self.freedom, size=(draws, 1)))
+        return np.asarray(self.gains + wider * shifts, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,11 @@ class Measure:
         """The same over some of the rows."""
         clusters = self.clusters.take(rows)
         return replace(self, of=self.of[rows], over=self.over[rows], clusters=clusters)
+
+    def among(self, candidates: Sequence[str]) -> Measure:
+        """The same of some candidates, in this order."""
+        at = [self.candidates.index(name) for name in candidates]
+        return replace(self, candidates=tuple(candidates), of=self.of[:, at], over=self.over[:, at])
 
     @property
     def rows(self) -> int:

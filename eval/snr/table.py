@@ -7,8 +7,8 @@ ones of a training), `seeds` (trainings that differ by chance alone, three or mo
 | verdict | when |
 | --- | --- |
 | `separates` | best and worst differ by sampling, and by more than retraining can |
-| `too small` | they do not, and a difference of the margin needs more traces than there are |
-| `inconclusive` | they do not, and more traces would not help |
+| `too small` | not by sampling; the gap exceeds the margin, or that takes more traces to see |
+| `inconclusive` | more would not help: alike within the margin, or apart by retraining at most |
 
 More than retraining can: the gap exceeds the 95 % point of the range of as many equal models
 (studentised range) for every kind of retraining noise that is known. Without any, a verdict is of
@@ -38,6 +38,12 @@ from eval.thresholds import Thresholds
 
 LEAST_SEEDS = 3
 KINDS = ("checkpoints", "seeds", "sampling")
+UNKNOWN = {
+    "checkpoints": "no family of checkpoints",
+    "seeds": "no family of three seeds or more",
+    "sampling": "a single cluster",
+}
+"""Why the noise of a kind is not known."""
 
 SNR_SCHEMA = pa.schema(
     [
@@ -50,7 +56,7 @@ SNR_SCHEMA = pa.schema(
         ("clusters", pa.int64()),  # the fewer of the events and the stations behind them
         ("interval_over", pa.string()),  # eval.intervals.Clusters.over
         ("candidates", pa.int64()),
-        ("best", pa.string()),
+        ("best", pa.string()),  # null: all score the same
         ("worst", pa.string()),
         ("gap", pa.float64()),  # between them, >= 0
         *((f"noise_{kind}", pa.float64()) for kind in KINDS),  # null: not known
@@ -191,7 +197,7 @@ def _row(
         return row | {"undefined": "a model has no score here", "verdict": "too small"}
     gains = own.gains
     gap = float(np.ptp(gains))
-    best, worst = own.candidates[int(gains.argmax())], own.candidates[int(gains.argmin())]
+    best, worst = (own.candidates[int(at)] for at in (gains.argmax(), gains.argmin()))
     mean = abs(float(own.values.mean()))
     why = []
     noises = _noises(own, every, families)
@@ -200,11 +206,11 @@ def _row(
         row[f"noise_{kind}"] = None if math.isnan(noise) else noise * mean
         row[f"snr_{kind}"] = signal_to
         if signal_to is None:
-            why.append(f"{kind}: {'not known' if math.isnan(noise) else 'no noise'}")
+            why.append(f"{kind}: {UNKNOWN[kind] if math.isnan(noise) else 'no noise'}")
     separated = own.separated()
     row |= {
-        "best": best,
-        "worst": worst,
+        "best": best if gap > 0 else None,
+        "worst": worst if gap > 0 else None,
         "gap": gap,
         "undefined": "; ".join(why),
         "pairs_separated": float(np.mean(list(separated.values()))),
@@ -215,15 +221,15 @@ def _row(
         for name, end in zip(("accuracy", "low", "high"), ends, strict=True):
             row[f"decision_{name}"] = None if math.isnan(end) else end
     needed = _traces_needed(measure, own)
-    pair = (best, worst) if (best, worst) in separated else (worst, best)
+    apart = separated.get((best, worst), False) or separated.get((worst, best), False)
     retraining = all(
         gap > _range_of_equals(len(own.candidates), families.of(kind)) * noises[kind] * mean
         for kind in KINDS[:2]
         if families.of(kind)
     )
-    if separated.get(pair, False) and retraining:
-        verdict = "separates"
-    elif math.isnan(needed) or needed > measure.rows:
+    if apart:
+        verdict = "separates" if retraining else "inconclusive"
+    elif math.isnan(needed) or needed > measure.rows or gap > measure.margin:
         verdict = "too small"
     else:
         verdict = "inconclusive"

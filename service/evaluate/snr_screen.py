@@ -15,6 +15,7 @@ from eval.strata import ALL
 from service.terminal import rows_table
 
 STYLES = {"separates": "green", "too small": "dim", "inconclusive": "yellow"}
+MARKS = {"separates": " *", "too small": "", "inconclusive": " ~"}
 
 
 def shown_tables(tables: Mapping[str, pa.Table]) -> Iterator[Table]:
@@ -27,23 +28,62 @@ def shown_tables(tables: Mapping[str, pa.Table]) -> Iterator[Table]:
         yield _bins(bins)
     if tables["snr_decisions"].num_rows:
         yield _decisions(tables["snr_decisions"].to_pylist())
-    for name, title in (
-        ("snr_bins", "Bins of most signal, chosen on development, scored on tuning"),
-        ("snr_average", "Averaged checkpoints beside what they are the mean of"),
-    ):
-        if tables[name].num_rows:
-            columns = [c for c in _COLUMNS[name] if tables[name][c].null_count < len(tables[name])]
-            rows = [{k: _short(v) for k, v in row.items()} for row in tables[name].to_pylist()]
-            shown = rows_table(rows, columns)
-            shown.title, shown.title_justify = title, "left"
-            yield shown
+    if tables["snr_bins"].num_rows:
+        found = tables["snr_bins"]
+        columns = [name for name in _OF_BINS if found[name].null_count < found.num_rows]
+        rows = [{k: _short(v) for k, v in row.items()} for row in found.to_pylist()]
+        shown = rows_table(rows, columns)
+        shown.title = "Bins of most signal, chosen on development, scored on tuning"
+        shown.title_justify = "left"
+        yield shown
+    if tables["snr_training"].num_rows:
+        yield _training(tables["snr_training"].to_pylist())
+    if tables["snr_average"].num_rows:
+        yield _averages(tables["snr_average"].to_pylist())
 
 
-_COLUMNS = {
-    "snr_bins": ["stratum", "phase", "measure", "kept", "traces", "snr_checkpoints",
-                 "snr_sampling", "decision_accuracy", "verdict"],
-    "snr_average": ["average", "phase", "measure", "value", "members_mean", "gain", "low", "high"],
-}  # fmt: skip
+_OF_BINS = (
+    "stratum", "phase", "measure", "kept", "traces", "snr_checkpoints", "snr_sampling",
+    "decision_accuracy", "verdict",
+)  # fmt: skip
+
+
+def _training(rows: list[dict[str, Any]]) -> Table:
+    """A line a measure. Steps that are all up, or all down, are a course and no noise."""
+    shown = Table(
+        title="Checkpoints, in order: do they waver (steps near 0) or still move (1: all up)?",
+        title_justify="left", box=None, pad_edge=False,
+    )  # fmt: skip
+    for heading in ("checkpoints", "measure"):
+        shown.add_column(heading, overflow="fold")
+    for heading in ("first", "last", "deviation", "steps"):
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        figures = (_short(row[name]) for name in ("first", "last", "noise"))
+        steps = f"{row['monotonicity']:+.2f}"
+        shown.add_row(row["family"], f"{row['phase']} {row['measure']}", *figures, steps)
+    return shown
+
+
+def _averages(rows: list[dict[str, Any]]) -> Table:
+    shown = Table(
+        title="Averaged checkpoints beside what they are the mean of", title_justify="left",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for heading in ("average", "measure"):
+        shown.add_column(heading, overflow="fold")
+    for heading in ("value", "of members", "gain"):
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        ends = "" if row["low"] is None else f" ({row['low']:+.4f} to {row['high']:+.4f})"
+        shown.add_row(
+            row["average"],
+            f"{row['phase']} {row['measure']}",
+            f"{row['value']:.4f}",
+            f"{row['members_mean']:.4f}",
+            f"{round(row['gain'], 4) + 0.0:+.4f}{ends}",
+        )
+    return shown
 
 
 def _whole(rows: list[dict[str, Any]]) -> Table:
@@ -53,8 +93,8 @@ def _whole(rows: list[dict[str, Any]]) -> Table:
         pad_edge=False,
     )  # fmt: skip
     shown.add_column("measure", overflow="fold", min_width=16)
-    for heading in ("n", "gap", "SNR", "apart", "decides", "n for 80%"):
-        shown.add_column(heading, justify="right", no_wrap=heading != "n for 80%")
+    for heading in ("n", "gap", "SNR", "apart", "decides", "needs"):
+        shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("verdict", no_wrap=True, min_width=12)
     for row in rows:
         where = "" if row["stratum"] == ALL else f", {row['stratum']}"
@@ -62,9 +102,9 @@ def _whole(rows: list[dict[str, Any]]) -> Table:
             f"{row['phase']} {row['measure']}{where}",
             f"{row['traces']:,}",
             _short(row["gap"]),
-            " / ".join(_short(row[f"snr_{k}"]) or "-" for k in known),
-            _short(row["pairs_separated"]),
-            _short(row["decision_accuracy"]),
+            " / ".join(_ratio(row[f"snr_{kind}"]) for kind in known),
+            _share(row["pairs_separated"]),
+            _share(row["decision_accuracy"]),
             _short(row["traces_needed"]),
             Text(row["verdict"], style=STYLES[row["verdict"]]),
         )
@@ -94,14 +134,14 @@ def _bins(rows: list[dict[str, Any]]) -> Table:
     """A line a bin and phase; of each measure the least SNR of a known noise, and the verdict."""
     measures = list(dict.fromkeys(row["measure"] for row in rows))
     shown = Table(
-        title="Bins: least SNR of the noises that are known, and the verdict",
+        title="Bins: least SNR of a known noise (* separates, ~ inconclusive, else too small)",
         title_justify="left", box=None, pad_edge=False,
     )  # fmt: skip
     for heading in ("bin", "phase"):
         shown.add_column(heading, overflow="fold")
     shown.add_column("traces", justify="right")
     for measure in measures:
-        shown.add_column(measure, overflow="fold")
+        shown.add_column(measure, overflow="fold", min_width=8)
     lines: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         key = row["stratum"], row["bin"], row["phase"]
@@ -113,10 +153,18 @@ def _bins(rows: list[dict[str, Any]]) -> Table:
     return shown
 
 
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
 def _least(row: Mapping[str, Any]) -> Text:
     found = [row[f"snr_{kind}"] for kind in KINDS if row[f"snr_{kind}"] is not None]
-    said = f"{min(found):.2g} " if found else ""
-    return Text(said + row["verdict"], style=STYLES[row["verdict"]])
+    said = f"{min(found):.2g}" if found else "-"
+    return Text(said + MARKS[row["verdict"]], style=STYLES[row["verdict"]])
 
 
 def _short(value: Any) -> Any:

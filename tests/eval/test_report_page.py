@@ -24,8 +24,9 @@ from eval.report.rows import FORMS
 from eval.report.section import Subject
 from eval.report.verdicts import overall
 from eval.residuals import of_traces
+from eval.snr.days import of_found
 from eval.snr.decisions import by_size
-from eval.snr.measures import labelled, of_found
+from eval.snr.measures import labelled
 from eval.snr.table import table as snr_table
 from eval.splits import OPENING_SCHEMA
 from eval.thresholds import Frozen, Thresholds
@@ -153,7 +154,7 @@ def make_tables(seed=0):
     ]  # fmt: skip
     opened = [{"opened": "2026-01-02T03:04:05", "candidates": "original, volpick", "why": "paper"}]
     about = [{"about": "original", "name": "weights sha256", "value": "ab" * 32}]
-    arrived = {p: of_found(on_days, p, names).scores(seed=0) for p in "PS"}
+    arrived = {p: of_found(on_days, p, names)[0].scores(seed=0) for p in "PS"}
     solved = Frozen.solved(Thresholds.of(0.3), "one an hour", "noise", ["w"])
     rule = Answers.of_rule(battles(of_ruled(traces, solved)))
     every = labelled(traces, "P", names).measures(0.3)
