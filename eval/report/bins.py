@@ -26,8 +26,9 @@ from eval.report.rows import (
 )
 from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, Words, missing
 from eval.residuals import RESIDUAL_BINS_SCHEMA
-from eval.strata import ALL, UNKNOWN
+from eval.strata import ALL, UNKNOWN, bin_order
 from eval.thresholds import named
+from eval.unread import UNREAD_SCHEMA
 
 STRATA = {
     "dist_bin": "distance",
@@ -36,8 +37,6 @@ STRATA = {
     "snr_bin": "signal to noise",
     "dataset": "data set",
 }
-_ORDER = ("local", "regional", "teleseismic", "shallow", "intermediate", "deep", "<", "\0", ">=")
-_BETWEEN = _ORDER.index("\0")
 
 
 def timing_section(subject: Subject) -> Section:
@@ -128,6 +127,8 @@ def strata_section(subject: Subject) -> Section:
         parts.append(missing(subject, "oracle"))
     if not composition:
         parts.append(missing(subject, "composition"))
+    if not_run := rows_of(subject.tables, "unread", UNREAD_SCHEMA):
+        parts.append(_unread(not_run))
     tasks = rows_of(subject.tables, "muenchmeyer", TASK_SCHEMA)
     parts.append(_tasks(subject, tasks) if tasks else missing(subject, "muenchmeyer"))
     return Section(
@@ -137,14 +138,6 @@ def strata_section(subject: Subject) -> Section:
         "side; what the bin is made of stands beneath.",
         parts,
     )
-
-
-def bin_order(name: str) -> tuple[int, str]:
-    """Near before far, small before large, unknown last."""
-    if name == UNKNOWN:
-        return len(_ORDER) + 1, name
-    known = (k for k, start in enumerate(_ORDER) if name.startswith(start))
-    return next(known, _BETWEEN), name
 
 
 def _stratum(
@@ -270,6 +263,23 @@ def _made_of(subject: Subject, title: str, where: str | Markup, made: Sequence[R
             title, where, ", for every candidate alike" if same else ""
         ),
         ("bin", "traces", "not read", "P labels", "S labels", "events", "stations", "data sets"),
+        body,
+    )
+
+
+def _unread(rows: Sequence[Row]) -> Grid:
+    body = [
+        [
+            Markup("{} {}").format(code(row["outcome"]), row["dataset"]),
+            quote(row, "traces", "count"),
+            row["candidates"],
+            Markup("{}: {}").format(code(row["example"]), row["why"]),
+        ]
+        for row in rows
+    ]
+    return Grid(
+        "Labelled traces that could not be run: in no figure, and never taken for noise",
+        ("outcome, data set", "traces", "for", "the first of them, and why"),
         body,
     )
 

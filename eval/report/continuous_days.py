@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from catalog.schema import PHASES
 from eval.calibration import CALIBRATION_SCHEMA, RELIABILITY_SCHEMA
-from eval.report.bins import bin_order
 from eval.report.curves import curves
 from eval.report.leaderboard import told_at
 from eval.report.panels import Dot, diagonal, dots
@@ -38,7 +37,7 @@ from eval.report.section import (
     plain_grid,
 )
 from eval.reviewed import REVIEWED_SCHEMA
-from eval.strata import ALL
+from eval.strata import ALL, bin_order
 
 _MORE = {
     "audit": "What reviewers said of a sample of the extras, and the precision that follows",

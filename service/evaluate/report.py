@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from catalog.errors import Refusal
+from catalog.store import open_store
 from eval.oracle import ORACLE_SCHEMA
 from eval.report.page import render
 from eval.report.rows import of, rows_of
 from eval.report.section import Subject
 from eval.residuals import of_pairs, of_traces
+from eval.splits import openings
 from eval.strata import ALL
 from eval.thresholds import Thresholds
 from service.evaluate.arguments import add_evaluations
@@ -39,8 +41,8 @@ PAGE = "report.html"
 
 MADE_BY: Mapping[str, str] = {
     "splits": "leakage",
-    "oracle": "oracle",
     "noise": "noise_rates",
+    "oracle": "oracle",
     "continuous": "continuous",
     "compare": "comparison",
     "snr": "snr",
@@ -93,7 +95,9 @@ def make_tables(
         say.print(f"tidepick arena battle {path}")  # votes may have come since
         keep_battles(evaluation)
     _keep_residuals(folder)
-    keep(folder, "provenance", sources)
+    if evaluation.splits is not None and kept(folder, "openings") is not None:
+        keep(folder, "openings", openings(open_store(evaluation.splits)))  # there may be new ones
+    keep(folder, "provenance", provenance(evaluation))  # with the thresholds that were solved
     return codes
 
 
@@ -101,8 +105,8 @@ def asked_for(evaluation: Evaluation) -> list[str]:
     """What the evaluation file has data for."""
     asked = {
         "splits": evaluation.splits is not None,
+        "noise": evaluation.noise is not None,  # before what is judged at its thresholds
         "oracle": bool(evaluation.benchmark),
-        "noise": evaluation.noise is not None,
         "continuous": evaluation.continuous is not None,
     }
     data = [what for what, there in asked.items() if there]

@@ -16,6 +16,7 @@ from rich.progress import track
 from catalog.errors import Refusal
 from catalog.schema import EXAMINED_SCHEMA, PHASES, TRACE_SCHEMA, Outcome
 from catalog.store import S3Options, Store, fetch_all, open_store
+from eval.traces import conformed
 from service.campaign import Compute
 from service.evaluate.config import Benchmark, Evaluation, Judged
 from service.evaluate.pool import examined
@@ -67,6 +68,10 @@ def table_of(benchmark: Benchmark) -> pa.Table:
         if field.name in table.column_names and pa.types.is_large_string(table[field.name].type):
             at = table.column_names.index(field.name)
             table = table.set_column(at, field.name, table[field.name].cast(field.type))
+    try:
+        conformed(table)
+    except ValueError as error:
+        raise Refusal(f"benchmark {benchmark.path}: {error}") from error
     return table
 
 
