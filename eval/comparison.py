@@ -341,7 +341,8 @@ def _verdict(
     ends = ("difference", "low", "high")
     values = (estimate.value, estimate.low, estimate.high)
     if measure in SHARES:  # Student's interval does not know that
-        values = (estimate.value, max(-1.0, estimate.low), min(1.0, estimate.high))
+        clipped = np.clip(values, -1.0, 1.0)
+        values = (estimate.value, float(clipped[1]), float(clipped[2]))
     if found.error == 0:  # all clusters agree: how far others would differ is not known
         values = (estimate.value, math.nan, math.nan)
     return {name: None if math.isnan(v) else v for name, v in zip(ends, values, strict=True)} | {
