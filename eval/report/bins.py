@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from catalog.schema import PHASES
-from eval.muenchmeyer import TASK_SCHEMA
 from eval.oracle import COMPOSITION_SCHEMA, ORACLE_SCHEMA
 from eval.report.panels import Dot, dots, histogram
 from eval.report.rows import (
     UNDEFINED,
     Row,
     code,
-    counted,
     distinct,
     estimate,
     first,
@@ -25,6 +23,7 @@ from eval.report.rows import (
     sources,
 )
 from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, Words, missing
+from eval.report.tasks import tasks
 from eval.residuals import RESIDUAL_BINS_SCHEMA
 from eval.strata import ALL, UNKNOWN, bin_order
 from eval.thresholds import named
@@ -94,7 +93,8 @@ def _histograms(subject: Subject, of_what: str, label: str, rows: Sequence[Row])
                 f"Histogram of {phase} residuals, {of_what}, {name}, of {len(shares)} candidates",
                 f"{phase} pick minus {label} (s)",
             )
-            panels.append(Panel(f"{phase}, {of_what}, {name}", svg))
+            where = "distance unknown" if name == UNKNOWN else name
+            panels.append(Panel(f"{phase}, {of_what}, {where}", svg))
     reach = max(row["from_s"] for row in rows if row.known("from_s"))
     return [
         Figures(panels, candidates),
@@ -119,6 +119,9 @@ def strata_section(subject: Subject) -> Section:
     for source in sources(oracle):
         rows = from_source(oracle, source)
         made = from_source(composition, source)
+        pooled = list(of(made, stratum=ALL))
+        if pooled:
+            parts.append(_made_of(subject, "the labelled traces", "", pooled))
         for stratum in distinct(rows, "stratum"):
             if stratum != ALL:
                 parts += _stratum(subject, source, stratum, rows, made)
@@ -129,8 +132,7 @@ def strata_section(subject: Subject) -> Section:
         parts.append(missing(subject, "composition"))
     if not_run := rows_of(subject.tables, "unread", UNREAD_SCHEMA):
         parts.append(_unread(not_run))
-    tasks = rows_of(subject.tables, "muenchmeyer", TASK_SCHEMA)
-    parts.append(_tasks(subject, tasks) if tasks else missing(subject, "muenchmeyer"))
+    parts += tasks(subject)
     return Section(
         "strata",
         "Bin by bin",
@@ -154,6 +156,8 @@ def _stratum(
     title = STRATA.get(stratum, stratum)
     if names == [UNKNOWN]:
         return [Words([f"The {title} of no trace is known: there are no bins of it."])]
+    if len(names) == 1:
+        return [Words([f"All traces are in one bin of {title}: {names[0]}."])]
     panels, body = [], []
     for phase in PHASES:
         shown = {
@@ -197,7 +201,7 @@ def _stratum(
     where = Markup(" ({})").format(Markup(", ").join(map(code, source))) if source else ""
     parts: list[Part] = [Figures(panels, candidates)]
     if made:
-        parts.append(_made_of(subject, title, where, made))
+        parts.append(_made_of(subject, f"the bins of {title}", where, made))
     parts.append(
         Grid(
             Markup("By {}{}, in numbers").format(title, where),
@@ -259,7 +263,7 @@ def _made_of(subject: Subject, title: str, where: str | Markup, made: Sequence[R
             ]
         )
     return Grid(
-        Markup("What the bins of {}{} are made of{}").format(
+        Markup("What {}{} are made of{}").format(
             title, where, ", for every candidate alike" if same else ""
         ),
         ("bin", "traces", "not read", "P labels", "S labels", "events", "stations", "data sets"),
@@ -307,26 +311,3 @@ def _phase_id(subject: Subject, rows: Sequence[Row]) -> list[Part]:
             folded=True,
         )
     ]
-
-
-def _tasks(subject: Subject, rows: Sequence[Row]) -> Grid:
-    body = [
-        [
-            Markup("{} {} {} {}").format(
-                code(row["candidate"]),
-                row["dataset"] or "",
-                row["phase"] or "",
-                code(row["metric"]),
-            ),
-            quote(row, "threshold", "probability") if row.known("threshold") else "",
-            estimate(row, "share"),
-            counted(row, "clusters", Markup("clusters")),
-        ]
-        for row in sorted(rows, key=lambda row: (subject.rank(row["candidate"]), row.number))
-    ]
-    return Grid(
-        "The three tasks of M\u00fcnchmeyer et al. (2022): detection, phase identification, onset. "
-        "Thresholds are F1-optimal on the development split",
-        ("candidate, data set, phase, metric", "threshold", "value", "over"),
-        body,
-    )

@@ -239,7 +239,7 @@ def _board_row(
     for measure, cell in cells.items():
         row = own.get(measure)
         said.append(cell + chip(row["verdict"]) if row else cell)
-    name = Markup('{} {}<span class="count">from {}</span>').format(
+    name = Markup('{} {}<span class="count">threshold {}</span>').format(
         code(candidate), Markup('<span class="phase {}">{}</span>').format(phase, phase),
         f"{threshold:.3g}",
     )  # fmt: skip
@@ -309,7 +309,8 @@ def _said(
     if verdicts & {SAME, UNCLEAR}:
         yield Markup(
             "<i>Not separated</i> means that a difference of the margin would have been seen with "
-            "80 % power, <i>inconclusive</i> that the data are too few to see it."
+            "80 % power, <i>inconclusive</i> that the data are too few to see it. Timing and "
+            "outliers are of arrivals that both found."
         )
 
 

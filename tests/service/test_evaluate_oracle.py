@@ -319,7 +319,8 @@ def test_the_page_says_which_split_its_numbers_are_of(planted, tmp_path, capsys)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "of the <b>test split</b>" in page and "final figures" in page
     assert "The test split has been opened 1 time." in page
-    assert kept(tmp_path / "out", "looked")["split"].to_pylist() == ["test"]
+    looked = pq.read_table(tmp_path / "out" / "tables" / "looked.parquet")
+    assert looked["split"].to_pylist() == ["test"]
 
 
 def test_nothing_is_run_before_the_splits_are_there(planted, tmp_path, capsys):
@@ -351,7 +352,7 @@ def test_f1_optimal_thresholds_are_those_of_every_threshold_tried(planted, tmp_p
     path = planted('thresholds = "f1_optimal"')
     said(capsys, "splits", path)
     _, facts = said(capsys, "oracle", path)
-    traces = kept(tmp_path / "out", "traces").to_pandas()
+    traces = pq.read_table(tmp_path / "out" / "tables" / "traces.parquet").to_pandas()
     names = pq.read_table(tmp_path / "splits" / "tuning.parquet")["trace_name"].to_pylist()
     tuning = traces[traces["trace_name"].isin(names)]
     for candidate, phases in facts["threshold"]["thresholds"].items():
