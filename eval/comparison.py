@@ -42,6 +42,8 @@ MARGINS: Mapping[str, float] = {
 
 LESS_IS_BETTER = frozenset({"mae_both_found", "out_gt1.0s_both_found", "false_picks_per_hour"})
 
+SHARES = frozenset({"recall", "recall_1.0s", "out_gt1.0s_both_found"})
+
 FOUND_SCHEMA = pa.schema(
     [
         ("candidate", pa.string()),
@@ -338,6 +340,9 @@ def _verdict(
         verdict = "inconclusive"
     ends = ("difference", "low", "high")
     values = (estimate.value, estimate.low, estimate.high)
+    if measure in SHARES:  # Student's interval does not know that
+        clipped = np.clip(values, -1.0, 1.0)
+        values = (estimate.value, float(clipped[1]), float(clipped[2]))
     if found.error == 0:  # all clusters agree: how far others would differ is not known
         values = (estimate.value, math.nan, math.nan)
     return {name: None if math.isnan(v) else v for name, v in zip(ends, values, strict=True)} | {

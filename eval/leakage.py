@@ -157,6 +157,16 @@ def audit(benchmark: pa.Table, index: pa.Table, manifests: Mapping[str, pa.Table
     )
 
 
+def check_manifest(manifest: pa.Table) -> None:
+    """Raises ValueError where its columns name no trace."""
+    names = set(manifest.column_names)
+    if "sha256" not in names and not {"dataset", "trace_name"} <= names:
+        raise ValueError(
+            f"manifest: columns {manifest.column_names}; give 'sha256', or 'dataset', 'chunk' and "
+            "'trace_name'"
+        )
+
+
 def clean_only(traces: pa.Table, status: pa.Table, candidates: Sequence[str]) -> pa.Table:
     """The traces that are clean for every one of the candidates, so that all keep the same ones.
 
@@ -232,13 +242,14 @@ def _rows_of(benchmark: pa.Table, index: pa.Table) -> npt.NDArray[np.int64]:
 
 def _trained(manifest: pa.Table, index: pa.Table) -> tuple[Truths, int]:
     """(trained on [rows], entries of the manifest that the index does not know)."""
+    check_manifest(manifest)
     if "sha256" in manifest.column_names:
         names = (index[name].to_pylist() for name in KEY)
         known = pa.array([trace_sha256(*key) for key in zip(*names, strict=True)], pa.string())
         listed = pc.unique(manifest["sha256"].cast(pa.string()))
     elif "chunk" in manifest.column_names:
         known, listed = keys(index), pc.unique(keys(manifest))
-    elif {"dataset", "trace_name"} <= set(manifest.column_names):
+    else:
         known, listed = (
             pc.binary_join_element_wise(
                 pc.fill_null(table["dataset"].cast(pa.string()), ""),
@@ -248,11 +259,6 @@ def _trained(manifest: pa.Table, index: pa.Table) -> tuple[Truths, int]:
             for table in (index, manifest)
         )
         listed = pc.unique(listed)
-    else:
-        raise ValueError(
-            f"manifest: columns {manifest.column_names}; give 'sha256', or 'dataset', 'chunk' and "
-            "'trace_name'"
-        )
     unresolved = int(pc.sum(pc.invert(pc.is_in(listed, known))).as_py() or 0)
     return pc.is_in(known, listed).to_numpy(zero_copy_only=False), unresolved
 

@@ -11,14 +11,18 @@ the benchmark's `mcc_phase_id` (eval/oracle.py), which has no decision and no ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import stats
 
 from catalog.schema import PHASES
 from eval.intervals import REPLICATES, Clustered, Clusters, Kind, figure, ratios
+from eval.metrics import CONFIDENCE, Estimate
 from eval.oracle import seconds
 from eval.thresholds import f1_optimal
 from eval.traces import Numbers, codes
@@ -120,24 +124,28 @@ def matthews(counts: Numbers) -> Numbers:
     return coefficient
 
 
-def _share(*parts: float) -> Callable[[Numbers], Numbers]:
-    """2 TP or TP over a weighted sum of [TP, FP, FN, TN]."""
+def correlation(found: Clustered) -> Clustered:
+    """A coefficient's interval by Fisher's z (1915), so that it stays within [-1, 1].
 
-    def of(counts: Numbers) -> Numbers:
-        below = counts @ np.asarray(parts, np.float64)
-        above = parts[0] * counts[..., 0]
-        return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+    Where all decisions were right, or all wrong, no cluster differs and there is none.
+    """
+    value, error = found.estimate.value, found.error
+    if math.isnan(value) or math.isnan(error) or abs(value) >= 1:
+        return replace(found, estimate=Estimate(value, math.nan, math.nan))
+    t = float(stats.t.ppf(0.5 + CONFIDENCE / 2, found.freedom))
+    half = t * error / (1 - value**2)
+    low, high = (math.tanh(math.atanh(value) + end) for end in (-half, half))
+    return replace(found, estimate=Estimate(value, low, high))
 
-    return of
+
+def f1_of(share: Clustered) -> Clustered:
+    """F1 = 2 J / (1 + J) of J = TP / (TP + FP + FN), with J's interval carried over."""
+    one = share.estimate
+    ends = Estimate(*(2 * j / (1 + j) for j in (one.value, one.low, one.high)))
+    return replace(share, estimate=ends)
 
 
 def _decided(windows: pa.Table, task: str, seed: int, replicates: int) -> pa.Table:
-    figures: dict[str, Callable[[Numbers], Numbers]] = {
-        "mcc": matthews,
-        "f1": _share(2, 1, 1, 0),
-        "precision": _share(1, 1, 0, 0),
-        "recall": _share(1, 0, 1, 0),
-    }
     rows = []
     for candidate, dataset, both_splits in _groups(windows):
         development, test = (
@@ -155,8 +163,20 @@ def _decided(windows: pa.Table, task: str, seed: int, replicates: int) -> pa.Tab
         kinds = [said & positive, said & ~positive, ~said & positive, ~said & ~positive]
         counts = np.stack(kinds, axis=1).astype(np.float64)
         clusters = _clusters(test)
-        for name, of in figures.items():
-            one = figure(counts, of, clusters, seed=seed, replicates=replicates)
+        how = {"seed": seed, "replicates": replicates}
+        tp, fp, fn = counts[:, 0], counts[:, 1], counts[:, 2]
+        wrong_or_found = np.stack([tp + fp + fn, tp + fp, tp + fn], axis=1)
+        hits = np.stack([tp, tp, tp], axis=1)
+        jaccard, precision, recall = ratios(
+            hits, wrong_or_found, [Kind.PROPORTION] * 3, clusters, **how
+        )
+        figures = {
+            "mcc": correlation(figure(counts, matthews, clusters, **how)),
+            "f1": f1_of(jaccard),
+            "precision": precision,
+            "recall": recall,
+        }
+        for name, one in figures.items():
             rows.append(_row(candidate, dataset, None, f"{name}_{task}", threshold, clusters, one))
     return pa.Table.from_pylist(rows, TASK_SCHEMA)
 

@@ -36,6 +36,16 @@ OPENING_SCHEMA = pa.schema(
     ]
 )
 
+LOOKED_SCHEMA = pa.schema(
+    [
+        ("split", pa.string()),  # of the traces that were judged; `all` where there are no splits
+        ("traces", pa.int64()),
+        ("left_out", pa.int64()),  # traces of other splits, or of none
+        ("thresholds", pa.string()),  # how they were found, in words
+        ("solved_on", pa.string()),  # of which split, or noise; null where they are given
+    ]
+)
+
 _ABOUT = "splits.json"
 
 

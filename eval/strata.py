@@ -19,6 +19,8 @@ DISTANCE_BINS = ("local (<150km)", "regional (150-1500km)", "teleseismic (>1500k
 DEPTH_BINS = ("shallow (<70km)", "intermediate (70-300km)", "deep (>300km)")
 _MAGNITUDES = (2.0, 3.0, 4.0, 5.0)
 _SNR_DB = (0.0, 10.0, 20.0, 30.0)
+_ORDER = ("local", "regional", "teleseismic", "shallow", "intermediate", "deep", "<", "\0", ">=")
+_BETWEEN = _ORDER.index("\0")
 
 Numbers = npt.NDArray[np.float64]
 Bins = npt.NDArray[np.object_]
@@ -85,6 +87,14 @@ def bins_of(traces: pa.Table, stratum: str) -> Bins:
         absent = bins == UNKNOWN
         bins[absent] = rule(numbers[absent])
     return bins
+
+
+def bin_order(name: str) -> tuple[int, str]:
+    """Sorts bins: near before far, small before large, unknown last."""
+    if name == UNKNOWN:
+        return len(_ORDER) + 1, name
+    known = (k for k, start in enumerate(_ORDER) if name.startswith(start))
+    return next(known, _BETWEEN), name
 
 
 def _between(numbers: Numbers, edges: tuple[float, ...], unit: str) -> Bins:

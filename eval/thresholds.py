@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,12 @@ import pyarrow.compute as pc
 
 from catalog.schema import PHASES, digest
 from eval.metrics import Sample
+
+TIMELY_S = 0.5
+"""How near its label a peak is a hit, as on continuous days."""
+
+LEAST = 1e-6
+"""A threshold is above 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +142,42 @@ def equal_counts(picks: pa.Table, count: Mapping[str, int]) -> Thresholds:
     return Thresholds(each)
 
 
-def f1_optimal(positive: Sample, negative: Sample) -> float:
+def f1_optimal(positive: Sample, negative: Sample, sought: int | None = None) -> float:
     """The threshold of the best F1 of a detector, inclusive; the highest such one.
 
-    positive, negative: scores [n] of examples with and without what is to be detected.
+    positive, negative: scores [n] of examples with and without what is to be detected. sought: how
+    many there were to be detected, where that is more than the positive examples.
     """
     if len(positive) == 0:
         raise ValueError("f1_optimal: no positive examples; F1 is not defined")
+    sought = len(positive) if sought is None else sought
     thresholds = np.unique(positive)
     hits, alarms = (counts_at(scores, thresholds) for scores in (positive, negative))
-    f1 = 2 * hits / (hits + alarms + len(positive))
+    f1 = 2 * hits / (hits + alarms + sought)
     return float(thresholds[len(f1) - 1 - np.argmax(f1[::-1])])
+
+
+def f1_timed(peaks: pa.Table, otherwise: float) -> Thresholds:
+    """Each candidate's and phase's threshold of the best F1 on labelled windows.
+
+    peaks: `eval.traces.peaks`. A peak within TIMELY_S of its label is a hit, one further off is
+    an extra pick, and what has no peak in time is missed. No window is without an arrival, so the
+    threshold says nothing of picks on noise. A candidate without any peak in time gets 1;
+    otherwise: for a phase that nobody labelled.
+    """
+    each: dict[str, dict[str, float]] = {}
+    for candidate in sorted(pc.unique(peaks["candidate"].cast(pa.string())).to_pylist()):
+        each[candidate] = {}
+        for phase in PHASES:
+            own = peaks.filter((pc.field("candidate") == candidate) & (pc.field("phase") == phase))
+            score = own["probability"].to_numpy()
+            timely = np.abs(own["residual_s"].to_numpy()) <= TIMELY_S
+            if timely.any():
+                best = f1_optimal(score[timely], score[~timely], len(score))
+            else:
+                best = 1.0 if len(score) else otherwise
+            each[candidate][phase] = max(best, LEAST)
+    return Thresholds(each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +186,7 @@ class Frozen:
 
     rule: what they meet, in words ("1 false P an hour"). split: the events they were solved on,
     never the test split. rows, rows_digest: of the arrivals or hours that they were solved on.
+    weights: candidate -> sha256 of the weights that they are of; empty where that is not known.
     """
 
     thresholds: Thresholds
@@ -162,15 +194,23 @@ class Frozen:
     split: str
     rows: int
     rows_digest: str
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.split == "test":
             raise ValueError("thresholds: solved on the test split; solve them on tuning")
 
     @classmethod
-    def solved(cls, thresholds: Thresholds, rule: str, split: str, keys: Sequence[str]) -> Frozen:
+    def solved(
+        cls,
+        thresholds: Thresholds,
+        rule: str,
+        split: str,
+        keys: Sequence[str],
+        weights: Mapping[str, str] | None = None,
+    ) -> Frozen:
         """keys: names of the rows the thresholds were solved on, in any order."""
-        return cls(thresholds, rule, split, len(keys), digest(sorted(keys)))
+        return cls(thresholds, rule, split, len(keys), digest(sorted(keys)), dict(weights or {}))
 
     def to_json(self) -> str:
         """Text from which `from_json` gives an equal record, to the last bit."""
@@ -181,12 +221,17 @@ class Frozen:
             "split": self.split,
             "rows": self.rows,
             "rows_digest": self.rows_digest,
+            "weights": dict(self.weights),
         }
         return json.dumps(fields, indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Frozen:
+        """Raises ValueError where the text is no such record."""
         fields = json.loads(text)
+        known = {"thresholds", "rule", "split", "rows", "rows_digest"}
+        if not isinstance(fields, dict) or not known <= set(fields) <= known | {"weights"}:
+            raise ValueError(f"not frozen thresholds: it needs {sorted(known)}")
         each = fields.pop("thresholds")
         for candidate, phases in each.items():
             if strange := set(phases) - set(PHASES):

@@ -88,13 +88,18 @@ def phase_rows(traces: pa.Table, phase: str) -> PhaseRows:
 
 
 def peaks(traces: pa.Table) -> pa.Table:
-    """Every labelled trace's peak as a pick: `candidate`, `phase`, `probability`."""
+    """Every labelled trace's peak as a pick: `candidate`, `phase`, `probability`, `residual_s`."""
     table = conformed(traces)
     parts = []
     for phase in PHASES:
         rows = phase_rows(table, phase)
-        columns = [table["weight"], pa.repeat(phase, table.num_rows), rows.probability]
-        peaks_of = pa.table(columns, names=["candidate", "phase", "probability"])
+        columns = {
+            "candidate": table["weight"],
+            "phase": pa.repeat(phase, table.num_rows),
+            "probability": rows.probability,
+            "residual_s": rows.residual_s,
+        }
+        peaks_of = pa.table(columns)
         parts.append(peaks_of.filter(pa.array(rows.labelled)))
     return pa.concat_tables(parts)
 
@@ -114,8 +119,13 @@ def by_candidate(traces: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def keys(traces: pa.Table) -> pa.Array:
-    """Text [rows] that stands for dataset, chunk and trace name."""
-    parts = [pc.fill_null(traces[name], "") for name in KEY]
+    """Text [rows] that stands for dataset, chunk and trace name; a column that lacks is empty."""
+    parts = [
+        pc.fill_null(traces[name].cast(pa.string()), "")
+        if name in traces.column_names
+        else pa.repeat("", traces.num_rows)
+        for name in KEY
+    ]
     return pc.binary_join_element_wise(*parts, "\x00").combine_chunks()
 
 

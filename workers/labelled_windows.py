@@ -78,6 +78,8 @@ def window_at(waveform: Waveform, start: int) -> Window:
     Raises NotRun: the trace is shorter, a sample is missing or no number, or nothing varies.
     """
     there = np.flatnonzero(waveform.mask.any(axis=0))
+    if not len(there) and (n := waveform.mask.shape[1]):
+        raise NotRun(Outcome.BAD_FORMAT, f"none of its {n} samples is a number")
     first, stop = (int(there[0]), int(there[-1]) + 1) if len(there) else (0, 0)
     if stop - first < WINDOW:
         raise NotRun(

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from catalog.schema import PHASES
-from eval.muenchmeyer import TASK_SCHEMA
 from eval.oracle import COMPOSITION_SCHEMA, ORACLE_SCHEMA
 from eval.report.panels import Dot, dots, histogram
 from eval.report.rows import (
     UNDEFINED,
     Row,
     code,
-    counted,
     distinct,
     estimate,
     first,
@@ -25,9 +23,11 @@ from eval.report.rows import (
     sources,
 )
 from eval.report.section import Figures, Grid, Panel, Part, Section, Subject, Words, missing
+from eval.report.tasks import tasks
 from eval.residuals import RESIDUAL_BINS_SCHEMA
-from eval.strata import ALL, UNKNOWN
+from eval.strata import ALL, UNKNOWN, bin_order
 from eval.thresholds import named
+from eval.unread import UNREAD_SCHEMA
 
 STRATA = {
     "dist_bin": "distance",
@@ -36,8 +36,6 @@ STRATA = {
     "snr_bin": "signal to noise",
     "dataset": "data set",
 }
-_ORDER = ("local", "regional", "teleseismic", "shallow", "intermediate", "deep", "<", "\0", ">=")
-_BETWEEN = _ORDER.index("\0")
 
 
 def timing_section(subject: Subject) -> Section:
@@ -95,7 +93,8 @@ def _histograms(subject: Subject, of_what: str, label: str, rows: Sequence[Row])
                 f"Histogram of {phase} residuals, {of_what}, {name}, of {len(shares)} candidates",
                 f"{phase} pick minus {label} (s)",
             )
-            panels.append(Panel(f"{phase}, {of_what}, {name}", svg))
+            where = "distance unknown" if name == UNKNOWN else name
+            panels.append(Panel(f"{phase}, {of_what}, {where}", svg))
     reach = max(row["from_s"] for row in rows if row.known("from_s"))
     return [
         Figures(panels, candidates),
@@ -120,6 +119,9 @@ def strata_section(subject: Subject) -> Section:
     for source in sources(oracle):
         rows = from_source(oracle, source)
         made = from_source(composition, source)
+        pooled = list(of(made, stratum=ALL))
+        if pooled:
+            parts.append(_made_of(subject, "the labelled traces", "", pooled))
         for stratum in distinct(rows, "stratum"):
             if stratum != ALL:
                 parts += _stratum(subject, source, stratum, rows, made)
@@ -128,8 +130,9 @@ def strata_section(subject: Subject) -> Section:
         parts.append(missing(subject, "oracle"))
     if not composition:
         parts.append(missing(subject, "composition"))
-    tasks = rows_of(subject.tables, "muenchmeyer", TASK_SCHEMA)
-    parts.append(_tasks(subject, tasks) if tasks else missing(subject, "muenchmeyer"))
+    if not_run := rows_of(subject.tables, "unread", UNREAD_SCHEMA):
+        parts.append(_unread(not_run))
+    parts += tasks(subject)
     return Section(
         "strata",
         "Bin by bin",
@@ -137,14 +140,6 @@ def strata_section(subject: Subject) -> Section:
         "side; what the bin is made of stands beneath.",
         parts,
     )
-
-
-def bin_order(name: str) -> tuple[int, str]:
-    """Near before far, small before large, unknown last."""
-    if name == UNKNOWN:
-        return len(_ORDER) + 1, name
-    known = (k for k, start in enumerate(_ORDER) if name.startswith(start))
-    return next(known, _BETWEEN), name
 
 
 def _stratum(
@@ -161,6 +156,8 @@ def _stratum(
     title = STRATA.get(stratum, stratum)
     if names == [UNKNOWN]:
         return [Words([f"The {title} of no trace is known: there are no bins of it."])]
+    if len(names) == 1:
+        return [Words([f"All traces are in one bin of {title}: {names[0]}."])]
     panels, body = [], []
     for phase in PHASES:
         shown = {
@@ -204,7 +201,7 @@ def _stratum(
     where = Markup(" ({})").format(Markup(", ").join(map(code, source))) if source else ""
     parts: list[Part] = [Figures(panels, candidates)]
     if made:
-        parts.append(_made_of(subject, title, where, made))
+        parts.append(_made_of(subject, f"the bins of {title}", where, made))
     parts.append(
         Grid(
             Markup("By {}{}, in numbers").format(title, where),
@@ -266,10 +263,27 @@ def _made_of(subject: Subject, title: str, where: str | Markup, made: Sequence[R
             ]
         )
     return Grid(
-        Markup("What the bins of {}{} are made of{}").format(
+        Markup("What {}{} are made of{}").format(
             title, where, ", for every candidate alike" if same else ""
         ),
         ("bin", "traces", "not read", "P labels", "S labels", "events", "stations", "data sets"),
+        body,
+    )
+
+
+def _unread(rows: Sequence[Row]) -> Grid:
+    body = [
+        [
+            Markup("{} {}").format(code(row["outcome"]), row["dataset"]),
+            quote(row, "traces", "count"),
+            row["candidates"],
+            Markup("{}: {}").format(code(row["example"]), row["why"]),
+        ]
+        for row in rows
+    ]
+    return Grid(
+        "Labelled traces that could not be run: in no figure, and never taken for noise",
+        ("outcome, data set", "traces", "for", "the first of them, and why"),
         body,
     )
 
@@ -297,26 +311,3 @@ def _phase_id(subject: Subject, rows: Sequence[Row]) -> list[Part]:
             folded=True,
         )
     ]
-
-
-def _tasks(subject: Subject, rows: Sequence[Row]) -> Grid:
-    body = [
-        [
-            Markup("{} {} {} {}").format(
-                code(row["candidate"]),
-                row["dataset"] or "",
-                row["phase"] or "",
-                code(row["metric"]),
-            ),
-            quote(row, "threshold", "probability") if row.known("threshold") else "",
-            estimate(row, "share"),
-            counted(row, "clusters", Markup("clusters")),
-        ]
-        for row in sorted(rows, key=lambda row: (subject.rank(row["candidate"]), row.number))
-    ]
-    return Grid(
-        "The three tasks of M\u00fcnchmeyer et al. (2022): detection, phase identification, onset. "
-        "Thresholds are F1-optimal on the development split",
-        ("candidate, data set, phase, metric", "threshold", "value", "over"),
-        body,
-    )

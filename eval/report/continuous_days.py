@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from catalog.schema import PHASES
 from eval.calibration import CALIBRATION_SCHEMA, RELIABILITY_SCHEMA
-from eval.report.bins import bin_order
 from eval.report.curves import curves
 from eval.report.leaderboard import told_at
 from eval.report.panels import Dot, diagonal, dots
@@ -20,6 +19,7 @@ from eval.report.rows import (
     counted,
     distinct,
     estimate,
+    first,
     from_source,
     of,
     quote,
@@ -38,7 +38,7 @@ from eval.report.section import (
     plain_grid,
 )
 from eval.reviewed import REVIEWED_SCHEMA
-from eval.strata import ALL
+from eval.strata import ALL, bin_order
 
 _MORE = {
     "audit": "What reviewers said of a sample of the extras, and the precision that follows",
@@ -66,11 +66,13 @@ def days_section(subject: Subject) -> Section:
         parts.append(plain_grid("Against complete truth, P, S and both", complete, folded=True))
     elif not subject.rows("audit"):
         parts.append(missing(subject, "audit"))
-    parts += [
-        plain_grid(caption, found)
-        for name, caption in _MORE.items()
-        if (found := subject.rows(name))
-    ]
+    for name, caption in _MORE.items():
+        if found := subject.rows(name):
+            why = {row.values.get("detail") for row in found}
+            if name == "support" and len(why) == 1 and not any(r.known("value") for r in found):
+                parts.append(Words([f"Extras were not associated across stations: {why.pop()}."]))
+            else:
+                parts.append(plain_grid(caption, found))
     return Section(
         "days",
         "Continuous days",
@@ -107,6 +109,7 @@ def _by_tolerance(subject: Subject, source: tuple[str, ...], rows: Sequence[Row]
         Markup("How much the tolerance decides{}").format(where),
         ("candidate, phase, tolerance", *head, "matched", "extra"),
         body,
+        folded=True,
     )
 
 
@@ -194,18 +197,20 @@ def calibration_section(subject: Subject) -> Section:
     else:
         parts.append(missing(subject, "reliability"))
     if errors:
+        metrics = distinct(errors, "metric")
         body = [
             [
-                Markup("{} {} {}").format(
-                    code(row["candidate"]), row["phase"], code(row["metric"])
+                Markup("{} {}").format(code(candidate), phase),
+                *(
+                    estimate(first(errors, candidate=candidate, phase=phase, metric=each), "share")
+                    for each in metrics
                 ),
-                estimate(row, "share"),
             ]
-            for row in sorted(errors, key=lambda row: (subject.rank(row["candidate"]), row.number))
+            for candidate in subject.in_order(distinct(errors, "candidate"))
+            for phase in PHASES
         ]
-        parts.append(
-            Grid("Calibration errors; 0 is perfect", ("candidate, phase, metric", "value"), body)
-        )
+        columns = ("candidate, phase", *map(code, metrics))
+        parts.append(Grid("Calibration errors; 0 is perfect", columns, body))
     else:
         parts.append(missing(subject, "calibration"))
     return Section(

@@ -35,6 +35,7 @@ from eval.report.verdicts import (
     spoken,
 )
 from eval.reviewed import REVIEWED_SCHEMA
+from eval.splits import LOOKED_SCHEMA
 from eval.strata import ALL
 from eval.thresholds import named
 
@@ -53,6 +54,7 @@ def headline(subject: Subject) -> Section:
         "continuous days": rows_of(subject.tables, "comparison_days", COMPARISON_SCHEMA),
     }
     parts: list[Part] = []
+    parts += _looked(subject)
     if oracle:
         parts.append(_traces(subject, oracle, comparisons["labelled traces"], noise))
     if days:
@@ -69,6 +71,28 @@ def headline(subject: Subject) -> Section:
         if not comparisons["continuous days"] and (days or not oracle):
             parts.append(missing(subject, "comparison_days"))
     return Section("headline", "Leaderboard", NO_WINNER, parts)
+
+
+def _looked(subject: Subject) -> Iterator[Part]:
+    """Which split the labelled traces are of, and where their thresholds come from."""
+    for row in rows_of(subject.tables, "looked", LOOKED_SCHEMA):
+        said = [Markup("Labelled traces: {}").format(quote(row, "traces", "count"))]
+        if row["split"] == "test":
+            opened = len(subject.rows("openings"))
+            times = "once" if opened == 1 else f"{opened} times"
+            said.append(
+                Markup("of the <b>test split</b>, which has been <a href='#splits'>opened {}</a>")
+                .format(times)
+            )  # fmt: skip
+        elif row["split"] != "all":
+            said.append(Markup("of {}; the test split is sealed").format(row["split"]))
+        if row["left_out"]:
+            said.append(
+                Markup("({} of other splits are left out)").format(quote(row, "left_out", "count"))
+            )
+        solved = f", solved on {row['solved_on']} and frozen" if row["solved_on"] else ""
+        end = Markup(". Thresholds: {}{}.").format(row["thresholds"], solved)
+        yield Words([Markup(" ").join(said) + end])
 
 
 def _traces(
@@ -215,7 +239,7 @@ def _board_row(
     for measure, cell in cells.items():
         row = own.get(measure)
         said.append(cell + chip(row["verdict"]) if row else cell)
-    name = Markup('{} {}<span class="count">from {}</span>').format(
+    name = Markup('{} {}<span class="count">threshold {}</span>').format(
         code(candidate), Markup('<span class="phase {}">{}</span>').format(phase, phase),
         f"{threshold:.3g}",
     )  # fmt: skip
@@ -285,7 +309,8 @@ def _said(
     if verdicts & {SAME, UNCLEAR}:
         yield Markup(
             "<i>Not separated</i> means that a difference of the margin would have been seen with "
-            "80 % power, <i>inconclusive</i> that the data are too few to see it."
+            "80 % power, <i>inconclusive</i> that the data are too few to see it. Timing and "
+            "outliers are of arrivals that both found."
         )
 
 

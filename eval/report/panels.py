@@ -131,6 +131,7 @@ def dots(
         axis.set_xlim(low, high)
         axis.set_ylim(len(bins) - 0.5, -0.5)
         axis.set_yticks(range(len(bins)), list(bins))
+        axis.locator_params(axis="x", nbins=6)
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
         axis.set_xlabel(label)

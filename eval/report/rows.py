@@ -99,7 +99,8 @@ def quote(row: Row, column: str, form: str) -> Markup:
     if not row.known(column):
         return UNDEFINED
     value = row[column]
-    text = format(value, FORMS[form]).replace("-", "\N{MINUS SIGN}")
+    whole = form == "rate" and abs(value) >= 1000  # 2,070 and not 2.07e+03
+    text = format(value, FORMS["count" if whole else form]).replace("-", "\N{MINUS SIGN}")
     return Markup('<data value="{}" data-of="{}/{}/{}">{}</data>').format(
         repr(value), row.table, row.number, column, text
     )

@@ -76,7 +76,7 @@ def spoken(measure: str) -> str:
     """A measure of a comparison, in words."""
     known = {
         "recall": "recall",
-        "mae_both_found": "timing (mean absolute residual of arrivals that both found)",
+        "mae_both_found": "timing",
         "false_picks_per_hour": "false picks an hour",
     }
     if measure in known:
@@ -85,7 +85,7 @@ def spoken(measure: str) -> str:
         return f"recall within {measure.removeprefix('recall_').removesuffix('s')} s"
     if measure.startswith("out_gt"):
         limit = measure.removeprefix("out_gt").split("s_")[0]
-        return f"outliers beyond {limit} s among arrivals that both found"
+        return f"outliers beyond {limit} s"
     return measure.replace("_", " ")
 
 
@@ -99,12 +99,15 @@ def sentences(rows: Sequence[Row]) -> Iterator[Markup]:
             (WORSE, "{} is worse than {} in "),
             (BETTER, "{} is better than {} in "),
             (SAME, "{} is not separated from {} in "),
-            (UNCLEAR, "Inconclusive for {} against {}: "),
         ):
             clauses = [_clause(r) for r in own if r["verdict"] == verdict and r not in hollow]
             if clauses:
                 opening = Markup(saying).format(who, baseline)
                 yield chip(verdict) + " " + opening + Markup("; ").join(clauses) + "."
+        unclear = [row for row in own if row["verdict"] == UNCLEAR]
+        if unclear:
+            opening = Markup("Inconclusive for {} against {}: ").format(who, baseline)
+            yield chip(UNCLEAR) + " " + opening + _unclear(unclear) + "."
         if hollow:
             said = Markup("; ").join(
                 Markup("{} {} ({})").format(row["phase"], spoken(row["measure"]), _difference(row))
@@ -125,26 +128,46 @@ def _hollow(row: Row, own: Sequence[Row]) -> bool:
     )
 
 
+def _unclear(rows: Sequence[Row]) -> Markup:
+    """How many it would take to see a difference in recall; the other measures by name. Their
+    numbers stand in the table of all differences."""
+    chief = [row for row in rows if row["measure"] == "recall"]
+    others = [f"{row['phase']} {spoken(row['measure'])}" for row in rows if row not in chief]
+    said = [_clause(row) for row in chief]
+    if others:
+        more = "the data are too few for " + ", ".join(others)
+        said.append(Markup("{}").format(more))
+    return Markup("; ").join(said)
+
+
+def _clusters(row: Row) -> Markup:
+    """`57 stations`: what the interval is over."""
+    kinds = {"event": "events", "station": "stations", "event+station": "events or stations"}
+    return Markup("{} {}").format(
+        quote(row, "clusters", "count"), kinds.get(row["interval_over"], "rows")
+    )
+
+
 def _clause(row: Row) -> Markup:
     what = f"{row['phase']} {spoken(row['measure'])}"
-    clusters = quote(row, "clusters", "count")
+    clusters = _clusters(row)
     if row["verdict"] in (BETTER, WORSE):
         n = quote(row, "n", "count")
-        return Markup("{} ({}; n = {}, {} clusters)").format(what, _difference(row), n, clusters)
+        return Markup("{} ({}; n = {}, {})").format(what, _difference(row), n, clusters)
     if row["verdict"] == SAME:
         return Markup("{} (a difference of {} would have been seen)").format(
             what, quote(row, "detectable", "probability")
         )
     if not row.known("detectable"):
-        return Markup("{} ({} clusters are too few)").format(what, clusters)
+        return Markup("{} ({}: too few)").format(what, clusters)
     if row["clusters_needed"] > row["clusters"]:
-        return Markup("{} ({} clusters; about {} are needed to see {})").format(
+        return Markup("{} ({}; about {} are needed to see {})").format(
             what,
             clusters,
             quote(row, "clusters_needed", "count"),
             quote(row, "margin", "probability"),
         )
-    return Markup("{} ({} clusters; a difference below {} would not be seen)").format(
+    return Markup("{} ({}; a difference below {} would not be seen)").format(
         what, clusters, quote(row, "detectable", "probability")
     )
 

@@ -14,7 +14,8 @@ An evaluation file:
   out = "evaluation"                   # tables and report
   baseline = "original"                # what others are compared with; the first if none is named
   splits = "splits"                    # optional: where `tidepick eval splits` keeps them
-  thresholds = "fixed"                 # or equal_emitted: solved on tuning, once
+  thresholds = "fixed"                 # or equal_emitted, f1_optimal: solved on tuning, once;
+                                       # equal_false_picks: on noise, once
   muenchmeyer = true                   # optional: their three tasks beside
   label_errors = "errors.csv"          # optional: scores with these traces and without
   [[candidate]]                        # as in a campaign

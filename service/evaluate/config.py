@@ -145,9 +145,11 @@ class Evaluation(Table):
     baseline: str | None = None
     """The candidate that others are compared with; the first if none is named."""
     threshold: Floor = 0.3
-    thresholds: Literal["fixed", "equal_emitted"] = "fixed"
-    """fixed: `threshold` for all. equal_emitted: each candidate's own, at which it finds as many
-    labelled arrivals of the tuning split as the baseline does at `threshold`; solved once."""
+    thresholds: Literal["fixed", "equal_emitted", "f1_optimal", "equal_false_picks"] = "fixed"
+    """fixed: `threshold` for all. The others are each candidate's and phase's own, solved once and
+    frozen. equal_emitted: where it finds as many labelled arrivals of the tuning split as the
+    baseline does at `threshold`. f1_optimal: of the best F1 on the tuning split, a peak within
+    0.5 s of its label being a hit. equal_false_picks: where verified noise has `target_rate`."""
     seed: int = 0
     replicates: int = Field(2000, ge=2000)
     splits: str | None = None
@@ -202,7 +204,10 @@ class Evaluation(Table):
 
     @model_validator(mode="after")
     def _solved_on_a_split(self) -> Evaluation:
-        if self.thresholds != "fixed" and self.splits is None:
+        if self.thresholds == "equal_false_picks":
+            if self.noise is None:
+                raise ValueError("thresholds 'equal_false_picks' are solved on noise; name [noise]")
+        elif self.thresholds != "fixed" and self.splits is None:
             raise ValueError(
                 f"thresholds {self.thresholds!r} are solved on a tuning split; name `splits`, and "
                 "make them with `tidepick eval splits`"

@@ -1,8 +1,4 @@
-"""Thresholds that battles are fought at.
-
-Those of equal false picks per hour, as `tidepick eval noise` solved and kept them; where the
-evaluation has no noise, those that it froze on the tuning split.
-"""
+"""Thresholds of equal false picks per hour, as `tidepick eval noise` solved and kept them."""
 
 from __future__ import annotations
 
@@ -14,22 +10,8 @@ from catalog.schema import PHASES
 from eval.thresholds import Frozen, Thresholds
 from service.evaluate.config import Evaluation
 from service.evaluate.tables import kept
-from service.evaluate.thresholds import kept_thresholds
 
 SPLIT = "verified noise"
-
-
-def has_battle_thresholds(evaluation: Evaluation) -> bool:
-    """Whether the file asks for any that make candidates comparable."""
-    return evaluation.noise is not None or evaluation.thresholds != "fixed"
-
-
-def battle_thresholds(evaluation: Evaluation, names: Sequence[str]) -> tuple[Frozen, list[str]]:
-    """(thresholds, candidates of `names` that have none). Raises Refusal as `equal_rates`."""
-    if evaluation.noise is not None or evaluation.thresholds == "fixed":
-        return equal_rates(evaluation, names)
-    frozen = kept_thresholds(evaluation)
-    return frozen, [name for name in names if name not in frozen.thresholds.each]
 
 
 def equal_rates(evaluation: Evaluation, names: Sequence[str]) -> tuple[Frozen, list[str]]:

@@ -26,6 +26,19 @@ class Selection:
     table: pa.Table
 
 
+def listed_errors(evaluation: Evaluation) -> pa.Table | None:
+    """The label errors that the file names. Raises Refusal."""
+    if evaluation.label_errors is None:
+        return None
+    errors = read_names(evaluation.label_errors)
+    for name in KEY:
+        if name not in errors.column_names:
+            raise Refusal(
+                f"label_errors {evaluation.label_errors}: no column {name!r}; it needs {list(KEY)}"
+            )
+    return errors
+
+
 def selections(evaluation: Evaluation, traces: pa.Table) -> Iterator[Selection]:
     """All traces; those without listed label errors; those that no candidate was trained on.
 
@@ -33,11 +46,7 @@ def selections(evaluation: Evaluation, traces: pa.Table) -> Iterator[Selection]:
     splits`: a trace that cannot be verified is left out. Raises Refusal.
     """
     yield Selection("", "all traces", traces)
-    if evaluation.label_errors is not None:
-        errors = read_names(evaluation.label_errors)
-        for name in KEY:
-            if name not in errors.column_names:
-                raise Refusal(f"label_errors {evaluation.label_errors}: no column {name!r}")
+    if (errors := listed_errors(evaluation)) is not None:
         left, strange = without_label_errors(traces, errors)
         about = f"without {errors.num_rows} traces whose labels are wrong"
         if strange:

@@ -52,7 +52,9 @@ def tasks(evaluation: Evaluation, console: Console, address: str | None) -> Task
         found.table = pa.concat_tables(
             [TASK_SCHEMA.empty_table(), *_judged(evaluation, ran, found)]
         )
+    why = pa.table({"why": pa.array(found.undefined, pa.string())})
     keep(Path(evaluation.out), "muenchmeyer", found.table)
+    keep(Path(evaluation.out), "muenchmeyer_undefined", why)
     return found
 
 

@@ -1,6 +1,7 @@
 """`tidepick eval oracle`: candidates over labelled traces; recall and timing side by side.
 
-Tables: `traces`, `oracle` and `composition`, where the evaluation names label errors or manifests
+Tables: `traces`, `oracle` and `composition`, `looked` (which split it is of) and `unread` (what
+could not be run, and why), where the evaluation names label errors or manifests
 `oracle_without_label_errors` and `oracle_clean`, and `muenchmeyer` where it asks for those tasks.
 """
 
@@ -18,11 +19,17 @@ from rich.console import Console
 from catalog.errors import Refusal
 from eval.oracle import STRATA, composition, score
 from eval.thresholds import Frozen
+from eval.unread import unread
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.judged import selections
+from service.evaluate.judged import listed_errors, selections
 from service.evaluate.muenchmeyer import tasks
-from service.evaluate.oracle_screen import composition_table, oracle_tables, tasks_table
-from service.evaluate.sealed import Looked, looked_at
+from service.evaluate.oracle_screen import (
+    composition_table,
+    oracle_tables,
+    tasks_table,
+    unread_table,
+)
+from service.evaluate.sealed import Looked, check_made, looked_at
 from service.evaluate.tables import keep
 from service.evaluate.thresholds import thresholds_of
 from service.evaluate.traces import Traces, extra_strata, per_trace
@@ -31,6 +38,8 @@ from service.evaluate.traces import Traces, extra_strata, per_trace
 def eval_oracle(options: argparse.Namespace, out: Console) -> int:
     """Returns 1 where a trace could not be examined because its worker died."""
     evaluation = load_evaluation(options.evaluation)
+    check_made(evaluation, options.open_test)
+    listed_errors(evaluation)
     console = Console(stderr=True) if options.json else out
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # Ray writes there
         traces = per_trace(evaluation, console, options.address)
@@ -64,7 +73,13 @@ def _judge(
     folder = Path(evaluation.out)
     thresholds, frozen = thresholds_of(evaluation, traces.table)
     strata = (*STRATA, *extra_strata(evaluation))
-    keep(folder, "traces", looked.table)
+    not_run = unread(looked.table)
+    for name, kept in (
+        ("traces", looked.table),
+        ("looked", looked.facts(frozen, evaluation.threshold)),
+        ("unread", not_run),
+    ):
+        keep(folder, name, kept)
     facts: dict[str, Any] = {
         "evaluation": evaluation.name,
         "out": str(folder),
@@ -73,6 +88,7 @@ def _judge(
         "test_openings": looked.openings,
         "threshold": evaluation.threshold if frozen is None else json.loads(frozen.to_json()),
         "unfinished": dict(traces.unfinished),
+        "not_run": not_run.to_pylist(),
         "scores": {},
     }
     for each in selections(evaluation, looked.table):
@@ -92,6 +108,8 @@ def _judge(
             title = f"Told where to look: {_heading(each.about, frozen, evaluation)}"
             out.print(oracle_tables(scores, thresholds, strata, title))
             out.print(composition_table(made_of))
+    if out is not None and not_run.num_rows:
+        out.print(unread_table(not_run))
     if out is not None:
         out.print(_about(looked, folder))
     return facts
@@ -106,7 +124,7 @@ def _about(looked: Looked, folder: Path) -> str:
     text = f"tables: {folder / 'tables'}"
     if looked.split != "all":
         text += (
-            f"\nsplit: {looked.split}; {looked.left_out:,} rows of others are left out; the test "
+            f"\nsplit: {looked.split}; {looked.left_out:,} traces of others are left out; the test "
             f"split has been opened {looked.openings} times"
         )
     return text

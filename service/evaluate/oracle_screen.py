@@ -13,7 +13,7 @@ from rich.text import Text
 
 from catalog.schema import PHASES
 from eval.metrics import CONFIDENCE
-from eval.strata import ALL
+from eval.strata import ALL, bin_order
 from eval.thresholds import Thresholds, named
 
 UNDEFINED = "undefined"
@@ -39,8 +39,9 @@ def composition_table(composition: pa.Table) -> Table:
         table.add_column(heading, justify="right")
     seen = set()
     rows = composition.to_pylist()
-    strata = dict.fromkeys(row["stratum"] for row in rows)
+    strata = list(dict.fromkeys(row["stratum"] for row in rows))
     shown = {stratum for stratum in strata if stratum == ALL or _bins(rows, stratum) > 1}
+    rows.sort(key=lambda row: (strata.index(row["stratum"]), bin_order(row["bin"])))
     for row in rows:
         if row["stratum"] not in shown:
             continue
@@ -55,6 +56,16 @@ def composition_table(composition: pa.Table) -> Table:
             seen.add((row["stratum"], row["bin"], counts))
             name = row["bin"] if row["stratum"] == ALL else f"{row['stratum']}: {row['bin']}"
             table.add_row(name, *(f"{count:,}" for count in counts))
+    return table
+
+
+def unread_table(unread: pa.Table) -> Table:
+    """Why traces are in no figure: UNREAD_SCHEMA."""
+    table = _new("Not run, and in no figure", "")
+    table.add_column("traces", justify="right")
+    table.add_column("the first of them, and why", overflow="fold")
+    for row in unread.to_pylist():
+        table.add_row(row["outcome"], f"{row['traces']:,}", f"{row['example']}: {row['why']}")
     return table
 
 
@@ -97,7 +108,7 @@ def _table(
     own = [row for row in rows if row["stratum"] == stratum]
     cells = {(r["bin"], r["phase"], r["candidate"], r["metric"], r["threshold"]): r for r in own}
     candidates = sorted({row["candidate"] for row in own})
-    for each in sorted({row["bin"] for row in own}):
+    for each in sorted({row["bin"] for row in own}, key=bin_order):
         for phase in PHASES:
             heading = phase if stratum == ALL else f"{each}, {phase}"
             table.add_row(Text(heading, style="bold"))

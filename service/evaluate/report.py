@@ -20,19 +20,21 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from catalog.errors import Refusal
+from catalog.store import open_store
 from eval.oracle import ORACLE_SCHEMA
 from eval.report.page import render
 from eval.report.rows import of, rows_of
 from eval.report.section import Subject
 from eval.residuals import of_pairs, of_traces
+from eval.splits import openings
 from eval.strata import ALL
 from eval.thresholds import Thresholds
 from service.evaluate.arguments import add_evaluations
+from service.evaluate.battle_thresholds import has_battle_thresholds
 from service.evaluate.battles import keep_battles
 from service.evaluate.compare_days import compared_days
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.continuous import Judged
-from service.evaluate.equal_rates import has_battle_thresholds
 from service.evaluate.pieces import Workbench
 from service.evaluate.snippets import snippets
 from service.evaluate.sources import provenance, same_sources, with_unfinished
@@ -44,8 +46,8 @@ PAGE = "report.html"
 
 MADE_BY: Mapping[str, str] = {
     "splits": "leakage",
-    "oracle": "oracle",
     "noise": "noise_rates",
+    "oracle": "oracle",
     "continuous": "continuous",
     "compare": "comparison",
     "snr": "snr",
@@ -108,6 +110,9 @@ def make_tables(
         say.print(f"tidepick arena battle {path}")  # votes may have come since
         keep_battles(evaluation, Workbench.of(evaluation, say, address))
     _keep_residuals(folder)
+    if evaluation.splits is not None and kept(folder, "openings") is not None:
+        keep(folder, "openings", openings(open_store(evaluation.splits)))  # there may be new ones
+    sources = provenance(evaluation)  # with the thresholds that were solved
     keep(folder, "provenance", with_unfinished(sources, unfinished))
     return codes
 
@@ -116,8 +121,8 @@ def asked_for(evaluation: Evaluation) -> list[str]:
     """What the evaluation file has data for."""
     asked = {
         "splits": evaluation.splits is not None,
+        "noise": evaluation.noise is not None,  # before what is judged at its thresholds
         "oracle": bool(evaluation.benchmark),
-        "noise": evaluation.noise is not None,
         "continuous": evaluation.continuous is not None,
     }
     data = [what for what, there in asked.items() if there]

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from catalog.errors import Refusal
 from catalog.store import MissingObject, Store, open_store
 from eval import splits
-from eval.traces import conformed, keys
+from eval.thresholds import Frozen
+from eval.traces import keys
 from service.evaluate.config import Evaluation
 
 OPEN = ("development", "tuning")
@@ -18,29 +19,46 @@ OPEN = ("development", "tuning")
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """table: the traces that are looked at. left_out: how many are not. split: of which they are.
-    openings: of the test split so far."""
+    """table: the traces that are looked at. left_out: how many traces are not. split: of which they
+    are. openings: of the test split so far."""
 
     table: pa.Table
     left_out: int
     split: str
     openings: int
 
+    def facts(self, frozen: Frozen | None, threshold: float) -> pa.Table:
+        """LOOKED_SCHEMA, one row. threshold: of all candidates, where none were frozen."""
+        fixed = {"thresholds": f"{threshold:g} for all", "solved_on": None}
+        solved = fixed if frozen is None else {"thresholds": frozen.rule, "solved_on": frozen.split}
+        facts = {"split": self.split, "traces": _traces(self.table), "left_out": self.left_out}
+        return pa.Table.from_pylist([facts | solved], splits.LOOKED_SCHEMA)
+
+
+def _traces(table: pa.Table) -> int:
+    return len(pc.unique(keys(table)))
+
+
+def check_made(evaluation: Evaluation, why: str | None) -> None:
+    """Raises Refusal where a split is asked for that is not there: before anything is run."""
+    if evaluation.splits is not None:
+        split_of(open_store(evaluation.splits), "tuning")
+    elif why is not None:
+        raise Refusal("--open-test: the evaluation file names no `splits`; nothing is sealed")
+
 
 def looked_at(evaluation: Evaluation, table: pa.Table, why: str | None) -> Looked:
     """Development and tuning; the test split alone where `why` says what for. All of it where the
     evaluation has no splits. Raises Refusal where they are not made yet."""
+    check_made(evaluation, why)
     if evaluation.splits is None:
-        if why is not None:
-            raise Refusal("--open-test: the evaluation file names no `splits`; nothing is sealed")
         return Looked(table, 0, "all", 0)
     store = open_store(evaluation.splits)
     if why is None:
         members = pa.concat_tables([split_of(store, name) for name in OPEN])
     else:
-        split_of(store, "tuning")  # before anything is put on record
         try:
-            names = [candidate.name for candidate in evaluation.candidate]
+            names = evaluation.names or pc.unique(table["weight"]).to_pylist()
             members = splits.open_test(store, names, why)
         except ValueError as error:
             raise Refusal(f"--open-test: {error}") from error
@@ -52,7 +70,7 @@ def looked_at(evaluation: Evaluation, table: pa.Table, why: str | None) -> Looke
             "trace without event or origin is in none, and new traces need `tidepick eval splits` "
             "with another place"
         )
-    left_out = table.num_rows - kept.num_rows
+    left_out = _traces(table) - _traces(kept)
     return Looked(kept, left_out, split, splits.openings(store).num_rows)
 
 
@@ -69,5 +87,5 @@ def split_of(store: Store, name: str) -> pa.Table:
 
 
 def among(table: pa.Table, members: pa.Table) -> pa.Table:
-    """Rows of a per-trace table whose traces are among the members."""
-    return table.filter(pc.is_in(keys(conformed(table)), keys(members)))
+    """Rows of a table, one or more a trace, whose traces are among the members."""
+    return table.filter(pc.is_in(keys(table), keys(members)))

@@ -53,7 +53,12 @@ def same_sources(first: pa.Table, second: pa.Table) -> bool:
 def _facts(evaluation: Evaluation) -> Iterator[Fact]:
     settings = evaluation.model_dump(mode="json")
     about = "evaluation"
-    for name in ("threshold", "thresholds", "seed", "replicates", "splits"):
+    if (errors := settings["label_errors"]) is not None:
+        yield about, "label_errors, data", fingerprint(errors)
+    for name in (
+        *("threshold", "thresholds", "seed", "replicates", "muenchmeyer"),
+        *("splits", "label_errors"),
+    ):
         if settings.get(name) is not None:
             yield about, name, str(settings[name])
     yield about, "baseline", evaluation.against
@@ -66,6 +71,13 @@ def _facts(evaluation: Evaluation) -> Iterator[Fact]:
     for benchmark in evaluation.benchmark:
         yield f"benchmark {benchmark.name}", "path", benchmark.path
         yield f"benchmark {benchmark.name}", "data", fingerprint(benchmark.path)
+        how = benchmark.model_dump(mode="json", exclude={"name", "path"})
+        yield f"benchmark {benchmark.name}", "settings", _text(how)
+    for manifest in evaluation.manifest:
+        about = f"candidate {manifest.candidate}"
+        yield about, "trained on", f"{manifest.path}, {fingerprint(manifest.path)}"
+    for table in evaluation.index:
+        yield "training index", table, fingerprint(table)
     for family in evaluation.family:
         yield "family", family.kind, ", ".join(family.candidates)
     if evaluation.arena is not None:

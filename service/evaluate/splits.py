@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ from rich.console import Console
 from catalog.errors import Refusal
 from catalog.store import open_store
 from eval import splits
-from eval.leakage import audit
+from eval.leakage import audit, check_manifest
 from eval.traces import keys
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.index import benchmark_index, training_index
@@ -55,7 +56,9 @@ def eval_splits(options: argparse.Namespace, out: Console) -> int:
     for name, table in shown.items():
         if table.num_rows:
             out.print(name)
-            out.print(rows_table(table.to_pylist(), table.column_names))
+            rows = [_short(row) for row in table.to_pylist()] if name == "leakage" else None
+            rows = rows or table.to_pylist()
+            out.print(rows_table(rows, list(rows[0])))
     out.print(f"kept at {evaluation.splits}; the test split is sealed: --open-test WHY opens it")
     return 0
 
@@ -81,10 +84,22 @@ def _manifests(evaluation: Evaluation) -> dict[str, pa.Table | None]:
     given: dict[str, pa.Table | None] = {each.name: None for each in evaluation.candidate}
     for manifest in evaluation.manifest:
         parts = [read_names(manifest.path)]
+        try:
+            check_manifest(parts[0])
+        except ValueError as error:
+            raise Refusal(f"{manifest.path}: {error}") from error
         if (before := given[manifest.candidate]) is not None:
             parts.append(before)
         given[manifest.candidate] = pa.concat_tables(parts, promote_options="default")
     return given
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of FRACTION_SCHEMA that fits a terminal; n of the share are leaked and clean."""
+    ends = [row["value"], row["low"], row["high"]]
+    share = "unknown" if None in ends else "{:.3f} [{:.3f}, {:.3f}]".format(*ends)
+    names = ("candidate", "dataset", "events", "leaked", "clean", "unverifiable")
+    return {name: row[name] for name in names} | {"share leaked": share}
 
 
 def _counted(assigned: pa.Table) -> pa.Table:

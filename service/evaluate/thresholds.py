@@ -1,4 +1,4 @@
-"""The thresholds an evaluation judges at: given, or solved on the tuning split once and kept."""
+"""The thresholds an evaluation judges at: given, or solved once, kept, and used ever after."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.errors import Refusal
-from catalog.schema import PHASES
+from catalog.schema import PHASES, digest
 from catalog.store import open_store
-from eval.thresholds import Frozen, Thresholds, equal_counts
+from eval.thresholds import TIMELY_S, Frozen, Thresholds, equal_counts, f1_timed
 from eval.traces import conformed, keys, peaks
 from service.evaluate.config import Evaluation
+from service.evaluate.equal_rates import equal_rates
 from service.evaluate.sealed import among, split_of
+from service.prepare import candidate_weights
 
 FILE = "thresholds.json"
 
@@ -23,53 +25,105 @@ def thresholds_of(evaluation: Evaluation, traces: pa.Table) -> tuple[Thresholds,
     """What all candidates are judged at, and how it was solved, if it was.
 
     traces: all of them, sealed or not; only the tuning split is looked at. Solved once: what is
-    kept is used again, and a file of another rule or other candidates is refused.
+    kept is used again. Raises Refusal where that is of another rule, other candidates, other
+    weights or other traces.
     """
     if evaluation.thresholds == "fixed":
         return Thresholds.of(evaluation.threshold), None
     path = Path(evaluation.out) / FILE
+    names = sorted(pc.unique(traces["weight"]).to_pylist())
+    tuning = _tuning(evaluation, traces)
     if not path.exists():
-        _keep(path, _solved(evaluation, traces))
-    frozen = Frozen.from_json(path.read_text())
-    names = set(pc.unique(traces["weight"]).to_pylist())
-    if frozen.rule != _rule(evaluation) or not names <= set(frozen.thresholds.each):
+        _keep(path, _solved(evaluation, names, tuning))
+    frozen = kept_thresholds(evaluation)
+    if why := _another(evaluation, frozen, names, tuning):
         raise Refusal(
-            f"{path}: solved by the rule {frozen.rule!r} for {sorted(frozen.thresholds.each)}; "
-            "the evaluation file asks for others: give it another `out`, or remove the file to "
-            "solve anew"
+            f"{path}: solved by the rule {frozen.rule!r} for {sorted(frozen.thresholds.each)}, and "
+            f"now {why}: give the evaluation another `out`, or remove the file to solve anew"
         )
     return frozen.thresholds, frozen
 
 
 def kept_thresholds(evaluation: Evaluation) -> Frozen:
-    """What was solved on the tuning split. Raises Refusal where nothing was."""
+    """What was solved. Raises Refusal where nothing was, or the file cannot be read."""
     path = Path(evaluation.out) / FILE
     if not path.exists():
         raise Refusal(f"{path}: no thresholds were solved yet; run `tidepick eval oracle`")
-    return Frozen.from_json(path.read_text())
+    try:
+        return Frozen.from_json(path.read_text())
+    except ValueError as error:
+        raise Refusal(f"{path}: {error}; remove the file to solve anew") from error
+
+
+def _another(
+    evaluation: Evaluation, frozen: Frozen, names: list[str], tuning: pa.Table | None
+) -> str:
+    """What differs from what the thresholds were solved for; empty where nothing does."""
+    if frozen.rule != _rule(evaluation):
+        return f"the rule is {_rule(evaluation)!r}"
+    if lacking := sorted(set(names) - set(frozen.thresholds.each)):
+        return f"there are {lacking}"
+    weights = _weights(evaluation)
+    if other := sorted(n for n in weights if frozen.weights.get(n, weights[n]) != weights[n]):
+        return f"the weights of {other} are others"
+    if tuning is not None and tuning.num_rows and digest(_keys(tuning)) != frozen.rows_digest:
+        return "the traces of the tuning split are others"
+    return ""
 
 
 def _rule(evaluation: Evaluation) -> str:
+    if evaluation.thresholds == "f1_optimal":
+        return f"best F1 within {TIMELY_S:g} s of the label"
+    if evaluation.thresholds == "equal_false_picks":
+        target = evaluation.noise.target_rate if evaluation.noise is not None else 0
+        return f"at most {target:g} false picks a station-hour and phase"
     return f"as many found as {evaluation.against} at {evaluation.threshold:g}"
 
 
-def _solved(evaluation: Evaluation, traces: pa.Table) -> Frozen:
+def _tuning(evaluation: Evaluation, traces: pa.Table) -> pa.Table | None:
+    """None where the rule asks for no labelled trace."""
+    if evaluation.thresholds == "equal_false_picks":
+        return None
     assert evaluation.splits is not None
-    tuning = conformed(among(traces, split_of(open_store(evaluation.splits), "tuning")))
+    return conformed(among(traces, split_of(open_store(evaluation.splits), "tuning")))
+
+
+def _solved(evaluation: Evaluation, names: list[str], tuning: pa.Table | None) -> Frozen:
+    rule, weights = _rule(evaluation), _weights(evaluation)
+    if tuning is None:
+        frozen, without = equal_rates(evaluation, names)
+        if without:
+            raise Refusal(f"thresholds: none of {without} meets the target rate of noise")
+        return Frozen(
+            frozen.thresholds, rule, frozen.split, frozen.rows, frozen.rows_digest, weights
+        )
     if tuning.num_rows == 0:
         raise Refusal(f"splits {evaluation.splits}: none of the traces is in tuning; remake them")
     found = peaks(tuning)
+    try:
+        if evaluation.thresholds == "f1_optimal":
+            thresholds = f1_timed(found, evaluation.threshold)
+        else:
+            thresholds = equal_counts(found, _found_by_baseline(evaluation, found))
+        return Frozen.solved(thresholds, rule, "tuning", _keys(tuning), weights)
+    except ValueError as error:
+        raise Refusal(f"thresholds: {error}") from error
+
+
+def _found_by_baseline(evaluation: Evaluation, found: pa.Table) -> dict[str, int]:
     at_baseline = found.filter(
         (pc.field("candidate") == evaluation.against)
         & (pc.field("probability") >= evaluation.threshold)
     )
-    counts = {phase: at_baseline.filter(pc.field("phase") == phase).num_rows for phase in PHASES}
-    try:
-        thresholds = equal_counts(found, counts)
-        solved_on = pc.unique(keys(tuning)).to_pylist()
-        return Frozen.solved(thresholds, _rule(evaluation), "tuning", solved_on)
-    except ValueError as error:
-        raise Refusal(f"thresholds: {error}") from error
+    return {phase: at_baseline.filter(pc.field("phase") == phase).num_rows for phase in PHASES}
+
+
+def _keys(tuning: pa.Table) -> list[str]:
+    return sorted(pc.unique(keys(tuning)).to_pylist())
+
+
+def _weights(evaluation: Evaluation) -> dict[str, str]:
+    return {each.name: candidate_weights(each).sha256 for each in evaluation.candidate}
 
 
 def _keep(path: Path, frozen: Frozen) -> None:

@@ -17,6 +17,7 @@ from catalog.errors import Refusal
 from catalog.examined import EXAMINED_SCHEMA, TRACE_SCHEMA
 from catalog.schema import PHASES, Outcome
 from catalog.store import Store
+from eval.traces import conformed
 from service.campaign import Compute
 from service.evaluate.config import Benchmark, Evaluation, Judged
 from service.evaluate.pieces import Committed, Workbench
@@ -69,6 +70,10 @@ def table_of(benchmark: Benchmark) -> pa.Table:
         if field.name in table.column_names and pa.types.is_large_string(table[field.name].type):
             at = table.column_names.index(field.name)
             table = table.set_column(at, field.name, table[field.name].cast(field.type))
+    try:
+        conformed(table)
+    except ValueError as error:
+        raise Refusal(f"benchmark {benchmark.path}: {error}") from error
     return table
 
 

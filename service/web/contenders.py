@@ -10,8 +10,8 @@ from catalog.commits import CandidateRecord
 from catalog.errors import Refusal
 from catalog.schema import PHASES
 from eval.thresholds import Frozen, Thresholds
+from service.evaluate.battle_thresholds import battle_thresholds, has_battle_thresholds
 from service.evaluate.config import Evaluation
-from service.evaluate.equal_rates import battle_thresholds, has_battle_thresholds
 from service.prepare import candidate_weights
 
 OWN = "as the weights recommend"

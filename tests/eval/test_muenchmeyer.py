@@ -1,14 +1,19 @@
 """Thresholds come from development, decisions from test, and the names keep the MCCs apart."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from eval.intervals import Clustered
+from eval.metrics import Estimate
 from eval.muenchmeyer import (
     DECISION_SCHEMA,
     ONSET_SCHEMA,
     TASK_SCHEMA,
+    correlation,
     detection,
     matthews,
     onsets,
@@ -120,3 +125,23 @@ def test_onsets_count_every_window_and_the_limit_is_the_datasets():
 def test_a_development_split_of_one_kind_is_refused():
     with pytest.raises(ValueError, match="does not hold both kinds"):
         detection(windows_of("development", [1, 1], [0.5, 0.6]), seed=0)
+
+
+def test_no_interval_leaves_what_its_figure_can_be():
+    """Few clusters and nearly all right: Student's ends would lie beyond 1."""
+    positive = np.arange(40) % 2
+    dev, test = (windows_of(split, positive, 1.0 * positive) for split in ("development", "test"))
+    wrong = pa.array([0.4, *test["score"].to_pylist()[1:-1], 0.4])
+    test = test.set_column(test.column_names.index("score"), "score", wrong)
+    found = {
+        row["metric"]: row for row in detection(pa.concat_tables([dev, test]), seed=1).to_pylist()
+    }
+    assert 0.8 < found["mcc_detection"]["value"] < 1
+    for name, row in found.items():
+        least = -1 if "mcc" in name else 0
+        assert least <= row["low"] < row["high"] <= 1 and row["low"] <= row["value"], name
+
+
+def test_all_right_is_no_proof_of_always_right():
+    perfect = Clustered(Estimate(1.0, 1.0, 1.0), 0.0, 5, 20)
+    assert math.isnan(correlation(perfect).estimate.low)

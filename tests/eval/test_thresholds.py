@@ -14,6 +14,7 @@ from eval.thresholds import (
     counts_at,
     equal_counts,
     f1_optimal,
+    f1_timed,
     named,
     picks_at,
     threshold_for_count,
@@ -126,3 +127,27 @@ def test_names(threshold, name):
 def test_a_threshold_is_a_probability(threshold):
     with pytest.raises(ValueError, match=r"give \(0, 1\]"):
         Thresholds.of(threshold).at("one", "P")
+
+
+def test_a_peak_far_from_its_label_costs_f1_twice_and_the_best_is_that_of_every_threshold():
+    """Loud peaks beyond 0.5 s: the threshold of detection alone would take them all."""
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        score = rng.uniform(0.01, 1, 60).round(2)
+        off = np.where(rng.uniform(size=60) < score, 0.5, 0.51) * rng.choice([-1, 1], 60)
+        columns = {"candidate": ["one"] * 60, "phase": ["P"] * 60}
+        peaks = pa.table(columns | {"probability": score, "residual_s": off})
+        solved = f1_timed(peaks, 0.3)
+
+        timely = np.abs(off) <= 0.5
+
+        def f1(t, score=score, timely=timely):
+            emitted = score >= t
+            return 2 * (emitted & timely).sum() / (emitted.sum() + len(score))
+
+        best = max(f1(t) for t in score)
+        assert f1(solved.at("one", "P")) == best > f1(0.01)
+        assert solved.at("one", "S") == 0.3  # nobody labelled it
+
+    never = pa.table(columns | {"probability": score, "residual_s": np.full(60, 2.0)})
+    assert f1_timed(never, 0.3).at("one", "P") == 1.0

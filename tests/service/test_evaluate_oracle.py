@@ -275,6 +275,71 @@ def test_the_test_split_is_opened_on_record_only(planted, capsys):
     ]
 
 
+def test_the_page_says_which_split_its_numbers_are_of(planted, tmp_path, capsys):
+    path = planted()
+    for what in ("splits", "oracle"):
+        said(capsys, what, path)
+    said(capsys, "report", path)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "of development and tuning; the test split is sealed" in page
+    assert "The test split has been opened 0 times." in page
+
+    said(capsys, "oracle", path, "--open-test", "final figures")
+    said(capsys, "report", path)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "of the <b>test split</b>" in page and "final figures" in page
+    assert "The test split has been opened 1 time." in page
+    looked = pq.read_table(tmp_path / "out" / "tables" / "looked.parquet")
+    assert looked["split"].to_pylist() == ["test"]
+
+
+def test_nothing_is_run_before_the_splits_are_there(planted, tmp_path, capsys):
+    code, refused = said(capsys, "oracle", planted())
+    assert code == 2 and "tidepick eval splits" in refused["error"]
+    assert not (tmp_path / "out" / "traces").exists()
+
+
+@pytest.mark.parametrize("rule", ["f1_optimal", "equal_emitted"])
+def test_frozen_thresholds_are_of_these_weights_and_traces(rule, planted, tmp_path, capsys):
+    path = planted(f'thresholds = "{rule}"')
+    said(capsys, "splits", path)
+    _, first = said(capsys, "oracle", path)
+    assert set(first["threshold"]["thresholds"]) == set(first["threshold"]["weights"])
+
+    text = path.read_text()
+    path.write_text(text.replace('"builtin:synthetic_early"\n', '"builtin:synthetic"\n', 1))
+    code, refused = said(capsys, "oracle", path)
+    assert code == 2 and "weights of ['early'] are others" in refused["error"]
+
+    path.write_text(text)
+    (tmp_path / "out" / "thresholds.json").write_text('{"thresholds": {}}')
+    code, refused = said(capsys, "oracle", path)
+    assert code == 2 and "thresholds.json" in refused["error"]
+
+
+def test_f1_optimal_thresholds_are_those_of_every_threshold_tried(planted, tmp_path, capsys):
+    """By hand, on the tuning split's rows alone."""
+    path = planted('thresholds = "f1_optimal"')
+    said(capsys, "splits", path)
+    _, facts = said(capsys, "oracle", path)
+    traces = pq.read_table(tmp_path / "out" / "tables" / "traces.parquet").to_pandas()
+    names = pq.read_table(tmp_path / "splits" / "tuning.parquet")["trace_name"].to_pylist()
+    tuning = traces[traces["trace_name"].isin(names)]
+    for candidate, phases in facts["threshold"]["thresholds"].items():
+        for phase, threshold in phases.items():
+            p = phase.lower()
+            own = tuning[(tuning["weight"] == candidate) & (tuning[f"{p}_in_window"] >= 0)]
+            score, off = own[f"{p}_prob"].to_numpy(), own[f"{p}_residual_s"].abs().to_numpy()
+
+            def f1(t, score=score, off=off):
+                emitted = score >= t
+                return 2 * (emitted & (off <= 0.5)).sum() / (emitted.sum() + len(score))
+
+            assert len(own) > 5
+            assert f1(threshold) == max(f1(t) for t in score)
+            assert scores(facts)[candidate, "all", phase, f"recall_t{threshold:g}"]["n"] > 0
+
+
 def test_thresholds_are_solved_on_tuning_once(planted, tmp_path, capsys):
     path = planted('thresholds = "equal_emitted"\nthreshold = 0.6')
     _, made = said(capsys, "splits", path)
@@ -334,10 +399,15 @@ def test_a_table_made_elsewhere_is_judged_as_it_is(data, tmp_path, capsys):
         ('thresholds = "f1_of_my_dreams"', "", "thresholds"),
         ("", '[[manifest]]\ncandidate = "nobody"\npath = "x.csv"\n', "manifest"),
         ('label_errors = "missing.csv"', "", "missing.csv"),
+        ('thresholds = "equal_false_picks"', "", "[noise]"),
+        ("", 'strata = ["regmie"]\n', "no column 'regmie' to stratify by"),
     ],
 )
 def test_what_is_wrong_is_named(planted, capsys, more, end, complaint):
-    code, facts = said(capsys, "oracle", unsplit(planted(more, end)))
+    path = unsplit(planted(more, end))
+    if end.startswith("strata"):
+        path.write_text(path.read_text().replace('strata = ["regime"]\n', ""))
+    code, facts = said(capsys, "oracle", path)
     assert code == 2 and complaint in facts["error"]
 
 
@@ -369,3 +439,52 @@ def test_muenchmeyers_tasks_need_noise_and_a_development_split(tmp_path, capsys,
     }
     assert figures["mcc_detection"] > 0.8 and figures["mcc_phase_id_10s"] > 0.8
     assert figures["mae_10s"] < 0.3
+
+    path.write_text(BUILTIN.format(more="muenchmeyer = true"))  # now with splits of its own
+    said(capsys, "splits", path)
+    _, facts = said(capsys, "oracle", path)
+    sealed = {row["metric"]: row["n"] for row in facts["muenchmeyer"]["rows"] if row["value"]}
+    assert 0 < sealed["mcc_detection"] < 40  # the sealed events are not among the 30 of test
+
+
+def test_an_opening_names_the_candidates_of_a_table_made_elsewhere(tmp_path, capsys):
+    rows = [
+        {"weight": weight, "trace_name": f"t{k}", "event_id": f"quake{k}"}
+        | {"p_in_window": 1000, "p_prob": 0.5, "p_residual_s": 0.0}
+        | {"s_in_window": -1, "s_prob": None, "s_residual_s": None}
+        for weight in ("one", "two")
+        for k in range(40)
+    ]
+    schema = {"s_prob": pa.float64(), "s_residual_s": pa.float64()}
+    table = pa.Table.from_pylist(rows)
+    for name, kind in schema.items():
+        at = table.column_names.index(name)
+        table = table.set_column(at, name, table[name].cast(kind))
+    pq.write_table(table, tmp_path / "rows.parquet")
+    path = tmp_path / "evaluation.toml"
+    path.write_text(
+        'name = "rows"\nout = "out"\nbaseline = "one"\nsplits = "splits"\n'
+        '[[benchmark]]\nname = "rows"\nkind = "table"\npath = "rows.parquet"\n'
+    )
+    assert said(capsys, "splits", path)[0] == 0
+    code, facts = said(capsys, "oracle", path, "--open-test", "final figures")
+    assert code == 0 and facts["split"] == "test"
+    _, facts = said(capsys, "splits", path)
+    assert [each["candidates"] for each in facts["openings"]] == ["one, two"]
+
+
+def test_what_could_not_be_run_is_listed_with_its_reason(tmp_path, capsys, planted_npz):
+    with np.load(planted_npz) as arrays:
+        held = dict(arrays)
+    held["data"][3] = np.nan
+    held["data"][4] = 0
+    held["itp"][5], held["its"][5] = 99_999, -1
+    np.savez(tmp_path / "planted.npz", **held)
+    path = tmp_path / "evaluation.toml"
+    path.write_text(BUILTIN.format(more=""))
+    _, facts = said(capsys, "oracle", unsplit(path))
+    found = {row["outcome"]: row for row in facts["not_run"]}
+    assert {name: row["traces"] for name, row in found.items()} == {"bad_format": 2, "dead": 1}
+    assert found["bad_format"]["example"] == "t3"
+    assert found["bad_format"]["why"] == "none of its 6000 samples is a number"
+    assert scores(facts)["late", "all", "P", "recall_t0.30"]["n"] == 57

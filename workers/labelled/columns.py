@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from workers.labelled.traces import Description
+from workers.labelled.traces import BenchmarkError, Description
 
 _ARRIVAL = re.compile(r"(?:trace_)?(.+)_arrival_sample")
 
@@ -20,6 +20,16 @@ def arrival_columns(columns: Sequence[str]) -> dict[str, str]:
     """Column -> phase: `trace_Pg_arrival_sample` and `Pg_arrival_sample` are of Pg."""
     found = ((str(column), _ARRIVAL.fullmatch(str(column))) for column in columns)
     return {column: match[1] for column, match in found if match}
+
+
+def check_strata(strata: Sequence[str], columns: Collection[str], path: str) -> None:
+    """Raises BenchmarkError for a stratum that is no column of the benchmark."""
+    for name in strata:
+        if name not in columns:
+            raise BenchmarkError(
+                f"benchmark {path}: no column {name!r} to stratify by; strata may name "
+                f"{', '.join(sorted(map(str, columns)))}"
+            )
 
 
 def described(frame: pd.DataFrame, chunk: str, strata: Sequence[str]) -> Iterator[Description]:

@@ -21,7 +21,7 @@ import zarr
 from catalog.schema import Outcome, digest
 from catalog.store import AccessDenied, MissingObject, open_store
 from workers.archives.zarr import zarr_store
-from workers.labelled.columns import described, number, text
+from workers.labelled.columns import check_strata, described, number, text
 from workers.labelled.traces import (
     BenchmarkError,
     Description,
@@ -52,6 +52,7 @@ class CsvZarr:
             raise BenchmarkError(f"benchmark {path}: cannot be read: {error}") from error
         if "trace_name" not in self._frame.columns:
             raise BenchmarkError(f"benchmark {path}: no column 'trace_name'")
+        check_strata(strata, self._frame.columns, path)
         try:
             self._group = zarr.open_group(zarr_store(store, group), mode="r")
         except (OSError, *_GARBLED) as error:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workers.labelled.columns import described
+from workers.labelled.columns import check_strata, described
 from workers.labelled.traces import (
     BenchmarkError,
     Description,
@@ -68,6 +68,7 @@ class Npz:
         self._order = str(held.get("order", "ENZ"))
         self._strata = strata
         self._frame = _frame(held, len(self._data), path)
+        check_strata(strata, self._frame.columns, path)
 
     def pieces(self, size: int) -> Iterator[Piece]:
         return pieces_of("", len(self._data), size)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from catalog.schema import Outcome, digest
-from workers.labelled.columns import described
+from workers.labelled.columns import check_strata, described
 from workers.labelled.traces import (
     BenchmarkError,
     Description,
@@ -48,6 +48,10 @@ class SeisBenchFolder:
         self.fingerprint = digest([[c, *map(_print_of, self._files(c))] for c in self.chunks])
         self._held: tuple[str, pd.DataFrame] | None = None
         self._open: tuple[str, Any] | None = None
+        if strata:  # one chunk may lack a column that another has
+            check_strata(
+                strata, {str(c) for k in self.chunks for c in self._read_csv(k, nrows=0)}, path
+            )
 
     def pieces(self, size: int) -> Iterator[Piece]:
         for chunk in self.chunks:
@@ -103,14 +107,18 @@ class SeisBenchFolder:
         if self._held is None or self._held[0] != chunk:
             path, _ = self._files(chunk)
             self._held = None
-            try:
-                frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # NA is a network
-            except (OSError, ValueError) as error:
-                raise BenchmarkError(f"benchmark {path}: {_line(error)}") from error
+            frame = self._read_csv(chunk)
             if "trace_name" not in frame.columns:
                 raise BenchmarkError(f"benchmark {path}: no column 'trace_name'")
             self._held = chunk, frame
         return self._held[1]
+
+    def _read_csv(self, chunk: str, nrows: int | None = None) -> pd.DataFrame:
+        path, _ = self._files(chunk)
+        try:
+            return pd.read_csv(path, dtype=str, keep_default_na=False, nrows=nrows)  # NA: a network
+        except (OSError, ValueError) as error:
+            raise BenchmarkError(f"benchmark {path}: {_line(error)}") from error
 
 
 def _opened(folder: Path, chunk: str) -> Any:
