@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import stats
 
 from catalog.schema import PHASES
 from eval.intervals import (
@@ -26,10 +27,11 @@ from eval.intervals import (
     ratios,
     resampled,
 )
-from eval.metrics import Estimate
+from eval.metrics import CONFIDENCE, Estimate
 from eval.traces import Numbers, codes
 
 BINS = 15
+_TAIL = (1 - CONFIDENCE) / 2
 
 CALIBRATION_SCHEMA = pa.schema(
     [
@@ -157,9 +159,13 @@ def _calibration_error(
         return Estimate(value, math.nan, math.nan)
     drawn = resampled(sums, replicates, np.random.default_rng([seed, 0]))
     errors = np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1]
-    # Resampling adds its own scatter to every bin and so lifts the error: basic interval.
-    low, high = np.quantile(errors, [0.025, 0.975])
-    return Estimate(value, max(0.0, 2 * value - float(high)), max(value, 2 * value - float(low)))
+    # Resampling adds its own scatter to every bin and so lifts the error: basic interval, widened
+    # for few stations as Student's is (Hesterberg 2015, Am. Stat. 69, 371).
+    freedom = len(sums) - 1
+    wider = float(stats.t.ppf(1 - _TAIL, freedom) / stats.norm.ppf(1 - _TAIL))
+    wider *= math.sqrt(len(sums) / freedom)
+    below, above = (wider * (value - np.quantile(errors, [1 - _TAIL, _TAIL]))).tolist()
+    return Estimate(value, max(0.0, value + min(0.0, below)), value + max(0.0, above))
 
 
 def _groups(

@@ -5,10 +5,18 @@ Every figure here is a ratio of two sums over rows, so a replicate needs only ea
 sums and how often the cluster was drawn: one matrix product makes all figures of all replicates.
 
 The two-way variance is V = V_event + V_station - V_pair (Cameron, Gelbach and Miller 2011), each
-from its own bootstrap, B >= 2000; where each pair is a single row V_pair has a closed form.
-Intervals use Student's t with one degree of freedom less than the fewer of the two clusters, and
-Wilson's form for proportions with the effective number of rows, p (1 - p) / V, so that no interval
-leaves [0, 1] or shrinks to nothing at 0 and 1.
+from its own bootstrap, B >= 2000; pairs are many, and V_pair is what a bootstrap tends to. Each is
+enlarged by G / (G - 1), and intervals use Student's t with one degree of freedom less than the
+fewer of the two clusters. What is left is that sums over few clusters are skewed, and it is met
+by the form of the interval:
+
+- proportions: Wilson's (1927) with the effective number of rows, p (1 - p) / V, so that none leaves
+  [0, 1] or shrinks to nothing at 0 and 1;
+- rates: symmetric in the logarithm;
+- means of sizes and of squares: Hall's (1992) cubic transformation, which takes the skewness that
+  the bootstrap shows out of Student's statistic.
+
+`python -m tests.eval.coverage` measures how often each holds the truth (docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -36,17 +44,18 @@ class Kind(Enum):
 
     PROPORTION = "proportion"  # of rows: Wilson's interval
     MEAN = "mean"  # of any numbers: Student's interval
-    MAGNITUDE = "magnitude"  # mean of numbers that are never negative: cut at 0
+    MAGNITUDE = "magnitude"  # mean of numbers that are never negative: Hall's, cut at 0
     RATE = "rate"  # counts an hour, which differ by factors: Student's for the logarithm
-    ROOT = "root"  # root of a mean of squares
+    ROOT = "root"  # root of a mean of squares: the root of Hall's
 
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
     """Which rows err together.
 
-    event, station: integer codes [rows], of any values; None where the rows have none. A row that
-    shares its code with no other is a cluster of its own.
+    event, station: integer codes [rows], from 0; None where the rows have none. A row that shares
+    its code with no other is a cluster of its own. A row of event -1 belongs to no event, as a pick
+    that no arrival explains: it stays as it is while events are drawn.
     """
 
     event: Codes | None
@@ -65,10 +74,10 @@ class Clusters:
         )
 
     def levels(self, rows: int) -> list[tuple[int, Codes]]:
-        """(sign, codes from 0) of each term of the variance."""
+        """(sign, codes from 0, or -1) of each term of the variance."""
         if self.event is not None and self.station is not None:
             event, station = _dense(self.event), _dense(self.station)
-            pair = event * (int(station.max(initial=0)) + 1) + station
+            pair = np.where(event < 0, -1, event * (int(station.max(initial=0)) + 1) + station)
             return [(1, event), (1, station), (-1, _dense(pair))]
         one = self.event if self.event is not None else self.station
         return [(1, np.arange(rows) if one is None else _dense(one))]
@@ -133,37 +142,45 @@ def ratios(
     numerators = np.asarray(numerators, np.float64)
     denominators = np.asarray(denominators, np.float64)
     columns = numerators.shape[1]
-    counted = denominators != 0
+    counted = (denominators != 0).astype(np.float64)
     both = np.concatenate([numerators, denominators], axis=1)
-    values = _ratio(both.sum(axis=0), kinds)
+    values = _divided(both.sum(axis=0))
 
-    variance = np.zeros(columns)
-    widest = np.zeros(columns)
-    fewest = np.full(columns, np.iinfo(np.int64).max)
+    variance, third, widest = np.zeros((3, columns))
+    fewest = np.full(columns, len(both))
     for level, (sign, codes) in enumerate(clusters.levels(len(both))):
-        sums = cluster_sums(both, codes)
-        if len(sums) == len(both) and (sign < 0 or clusters.over == "row"):
-            own = _independent_variance(sums, values, kinds)
+        drawn = codes >= 0
+        if not drawn.any():
+            continue
+        sums = cluster_sums(both[drawn], codes[drawn])
+        if sign < 0 or clusters.over == "row":
+            own, skew = _linearised(sums, both.sum(axis=0))
         else:
-            generator = np.random.default_rng([seed, level])
-            own = _variance(_ratio(resampled(sums, replicates, generator), kinds))
-        own *= len(sums) / max(len(sums) - 1, 1)
+            totals = resampled(sums, replicates, np.random.default_rng([seed, level]))
+            own, skew = _moments(_divided(totals + both[~drawn].sum(axis=0)))
+        holding = (cluster_sums(counted[drawn], codes[drawn]) > 0).sum(axis=0)
+        own *= holding / np.maximum(holding - 1, 1)
         variance += sign * own
         if sign > 0:
             widest = np.fmax(widest, own)
-            holding = cluster_sums(counted.astype(np.float64), codes) > 0
-            fewest = np.minimum(fewest, holding.sum(axis=0))
+            # Pairs are not taken off again: what an event does at one station is skewed as well.
+            third += skew
+            # Rows of no event at all are not limited by the number of events.
+            only_still = (holding == 0) & (counted[~drawn].sum(axis=0) > 0)
+            fewest = np.where(only_still, fewest, np.minimum(fewest, holding))
     # The difference of two estimated variances can be negative; then the wider one stands.
     variance = np.where(variance > 0, variance, widest)
+    moments = zip(values, variance, third, fewest, counted.sum(axis=0), strict=True)
     return [
-        _interval(kind, float(values[k]), float(variance[k]), int(fewest[k]), int(rows))
-        for k, (kind, rows) in enumerate(zip(kinds, counted.sum(axis=0), strict=True))
+        _interval(kind, float(value), float(v), float(skew), int(few), int(rows))
+        for kind, (value, v, skew, few, rows) in zip(kinds, moments, strict=True)
     ]
 
 
 def figure(
     columns: Sample,
     of: Callable[[Sample], Sample],
+    kind: Kind,
     clusters: Clusters,
     *,
     seed: int,
@@ -171,19 +188,24 @@ def figure(
 ) -> Clustered:
     """Any figure that depends on sums over rows alone, such as a correlation of counts.
 
-    columns: float64 [rows, k]. of: sums [..., k] to figures [...], NaN where undefined.
+    columns: float64 [rows, k]. of: sums [..., k] to figures [...], NaN where undefined. kind: MEAN
+    or PROPORTION.
     """
     value = float(of(columns.sum(axis=0)))
     variance, widest, fewest = 0.0, 0.0, len(columns)
     for level, (sign, codes) in enumerate(clusters.levels(len(columns))):
-        sums = cluster_sums(columns, codes)
-        drawn = of(resampled(sums, replicates, np.random.default_rng([seed, level])))
-        own = float(_variance(drawn[:, None])[0]) * len(sums) / max(len(sums) - 1, 1)
+        drawn = codes >= 0
+        if not drawn.any():
+            continue
+        sums = cluster_sums(columns[drawn], codes[drawn])
+        totals = resampled(sums, replicates, np.random.default_rng([seed, level]))
+        second, _ = _moments(of(totals + columns[~drawn].sum(axis=0))[:, None])
+        own = float(second[0]) * len(sums) / max(len(sums) - 1, 1)
         variance += sign * own
         if sign > 0:
             widest, fewest = max(widest, own), min(fewest, len(sums))
     rows = 0 if math.isnan(value) else len(columns)
-    return _interval(Kind.MEAN, value, variance if variance > 0 else widest, fewest, rows)
+    return _interval(kind, value, variance if variance > 0 else widest, 0.0, fewest, rows)
 
 
 def joint(levels: list[tuple[int, Sample]]) -> Sample:
@@ -249,48 +271,54 @@ def rate(
 
 
 def _dense(codes: Codes) -> Codes:
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    """The codes from 0 without a hole; -1 stays."""
+    dense = np.full(len(codes), -1, np.int64)
+    given = codes >= 0
+    dense[given] = np.unique(codes[given], return_inverse=True)[1]
+    return dense
 
 
-def _ratio(totals: Sample, kinds: list[Kind]) -> Sample:
-    """[..., 2 k] sums to [..., k] figures; NaN where the denominator is 0."""
-    k = len(kinds)
-    above, below = totals[..., :k], totals[..., k:]
-    figures = np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
-    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
-    # Only the columns of squares: a mean difference may be negative.
-    figures[..., roots] = np.sqrt(figures[..., roots])
-    return figures
+def _divided(totals: Sample) -> Sample:
+    """[..., 2 k] sums to [..., k] ratios; NaN where the denominator is 0."""
+    above, below = np.split(totals, 2, axis=-1)
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
 
 
-def _variance(drawn: Sample) -> Sample:
-    """Variance of each column over its defined replicates; NaN where a tenth are undefined."""
+def _moments(drawn: Sample) -> tuple[Sample, Sample]:
+    """Second and third central moments [k] of [B, k] replicates; NaN where a tenth is undefined."""
     defined = ~np.isnan(drawn)
     n = defined.sum(axis=0)
     mean = np.where(defined, drawn, 0.0).sum(axis=0) / np.maximum(n, 1)
-    square = np.where(defined, drawn - mean, 0.0) ** 2
-    variance = square.sum(axis=0) / np.maximum(n - 1, 1)
-    return np.where(n > 0.9 * len(drawn), variance, np.nan)
+    apart = np.where(defined, drawn - mean, 0.0)
+    square = np.square(apart)
+    enough = n > 0.9 * len(drawn)
+    variance = np.where(enough, square.sum(axis=0) / np.maximum(n - 1, 1), np.nan)
+    third = np.where(enough, (square * apart).sum(axis=0) / np.maximum(n, 1), np.nan)
+    return variance, third
 
 
-def _independent_variance(rows: Sample, values: Sample, kinds: list[Kind]) -> Sample:
-    """What resampling single rows tends to, without resampling them: the ratio linearised."""
-    k = len(kinds)
-    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
-    means = np.where(roots, values**2, values)
-    rest = np.square(rows[:, :k] - means * rows[:, k:]).sum(axis=0)
-    below = rows[:, k:].sum(axis=0)
-    variance = np.divide(rest, below**2, out=np.full(k, np.nan), where=below != 0)
-    slope = np.divide(0.5, values, out=np.ones(k), where=roots & (values > 0))
-    return np.asarray(variance * slope**2, np.float64)
+def _linearised(sums: Sample, totals: Sample) -> tuple[Sample, Sample]:
+    """`_moments` of resampled sums where they are many, without resampling them."""
+    above, below = np.split(sums, 2, axis=1)
+    share = _divided(totals)
+    parts = above - share * below
+    parts -= parts.mean(axis=0)
+    whole = np.split(totals, 2)[1]
+    scale = np.divide(1.0, whole, out=np.full_like(whole, np.nan), where=whole != 0)
+    square = np.square(parts)
+    return square.sum(axis=0) * scale**2, (square * parts).sum(axis=0) * scale**3
 
 
-def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: int) -> Clustered:
+def _interval(
+    kind: Kind, value: float, variance: float, third: float, clusters: int, rows: int
+) -> Clustered:
+    """value, variance, third central moment: of a mean of squares where the kind is ROOT."""
     if rows == 0:
         return UNDEFINED
+    root = math.sqrt(value) if kind is Kind.ROOT else value
     freedom = clusters - 1
     if freedom < 1 or math.isnan(variance):
-        return Clustered(Estimate(value, math.nan, math.nan), math.nan, freedom, rows)
+        return Clustered(Estimate(root, math.nan, math.nan), math.nan, freedom, rows)
     t = float(stats.t.ppf(1 - _TAIL, freedom))
     error = math.sqrt(variance)
     if kind is Kind.PROPORTION:
@@ -302,7 +330,23 @@ def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: in
         # The few stations that make most of the counts are as likely as not among those missing.
         factor = math.exp(min(t * error / value, 700.0))
         return Clustered(Estimate(value, value / factor, value * factor), error, freedom, rows)
-    low, high = value - t * error, value + t * error
-    if kind is not Kind.MEAN:
-        low = max(0.0, low)
-    return Clustered(Estimate(value, low, high), error, freedom, rows)
+    if kind in (Kind.MAGNITUDE, Kind.ROOT):
+        skewness = third / error**3 if error > 0 else 0.0
+        low = max(0.0, value - _without_skewness(t, skewness) * error)
+        high = value - _without_skewness(-t, skewness) * error
+        if kind is Kind.ROOT:
+            low, high = math.sqrt(low), math.sqrt(high)
+            error = error / (2 * root) if root > 0 else 0.0
+        return Clustered(Estimate(root, low, high), error, freedom, rows)
+    return Clustered(Estimate(value, value - t * error, value + t * error), error, freedom, rows)
+
+
+def _without_skewness(t: float, skewness: float) -> float:
+    """The quantile of a skewed mean's studentised error (Hall 1992, J. R. Stat. Soc. B 54, 221).
+
+    T + g T^2 / 3 + g^2 T^3 / 27 + g / 6 is near Student's t without the skewness g, and rises
+    with T: this is its inverse at t.
+    """
+    if abs(skewness) < 1e-6:
+        return t
+    return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)

@@ -154,9 +154,10 @@ def _decided(windows: pa.Table, task: str, seed: int, replicates: int) -> pa.Tab
         said = score >= threshold
         kinds = [said & positive, said & ~positive, ~said & positive, ~said & ~positive]
         counts = np.stack(kinds, axis=1).astype(np.float64)
-        clusters = _clusters(test)
+        clusters = _of_events(test)
         for name, of in figures.items():
-            one = figure(counts, of, clusters, seed=seed, replicates=replicates)
+            kind = Kind.MEAN if name == "mcc" else Kind.PROPORTION
+            one = figure(counts, of, kind, clusters, seed=seed, replicates=replicates)
             rows.append(_row(candidate, dataset, None, f"{name}_{task}", threshold, clusters, one))
     return pa.Table.from_pylist(rows, TASK_SCHEMA)
 
@@ -186,6 +187,15 @@ def _groups(windows: pa.Table) -> list[tuple[str, str, pa.Table]]:
 
 def _clusters(windows: pa.Table) -> Clusters:
     return Clusters(codes(windows["event_id"]), codes(windows["station"]))
+
+
+def _of_events(windows: pa.Table) -> Clusters:
+    """As `_clusters`, and noise lies in no event."""
+    clusters = _clusters(windows)
+    if clusters.event is None:
+        return clusters
+    noise = windows["event_id"].is_null().to_numpy() & ~windows["positive"].to_numpy()
+    return Clusters(np.where(noise, -1, clusters.event), clusters.station)
 
 
 def _row(
