@@ -161,10 +161,9 @@ def ratios(
         holding = (cluster_sums(counted[drawn], codes[drawn]) > 0).sum(axis=0)
         own *= holding / np.maximum(holding - 1, 1)
         variance += sign * own
+        third += sign * skew
         if sign > 0:
             widest = np.fmax(widest, own)
-            # Pairs are not taken off again: what an event does at one station is skewed as well.
-            third += skew
             # Rows of no event at all are not limited by the number of events.
             only_still = (holding == 0) & (counted[~drawn].sum(axis=0) > 0)
             fewest = np.where(only_still, fewest, np.minimum(fewest, holding))

@@ -22,7 +22,7 @@ from scipy.special import expit
 from catalog.schema import ARRIVAL_SCHEMA, TRACE_SCHEMA
 from eval import metrics, oracle
 from eval.audit import audited, draw
-from eval.calibration import calibration, equal_mass
+from eval.calibration import calibration
 from eval.comparison import compare, compare_rates, found_in
 from eval.intervals import Clusters, rate
 from eval.muenchmeyer import DECISION_SCHEMA, detection
@@ -92,7 +92,6 @@ def truth(rows=1_000_000):
     picks = found.sum() + len(extra)
     p = np.concatenate([a["probability"][found], extra]).astype(np.float32)
     right = np.concatenate([matched[found], np.zeros(len(extra), bool)])
-    at = equal_mass(p.astype(float))
     both = found & old
     tp, fn = found.mean(), 1 - found.mean()
     fp, tn = a["false_alarm"].mean(), 1 - a["false_alarm"].mean()
@@ -105,7 +104,6 @@ def truth(rows=1_000_000):
         "f1_lower_0.5s": 2 * matched.sum() / (picks + rows),
         "mae_0.5s": r[matched].mean(),
         "brier": np.square(p - right).mean(),
-        "ece_15_equal_mass": np.abs(np.bincount(at, p - right)).sum() / picks,
         "false_per_hour": alarms,
         "false_per_hour_poisson": 1.0,
         "recall_t0.30": found.mean(),
@@ -252,7 +250,7 @@ def traces_of(names, s, e, a, weight):
         "p_in_window": pa.repeat(1000, n),
         "s_in_window": pa.repeat(1500, n),
         "p_prob": probability,
-        "s_prob": np.where(a["first"], 0.5, 1.5) * probability / 1.5,
+        "s_prob": np.where(a["first"], 0.5, 1.0) * probability,
         "p_residual_s": a[which + "residual"],
         "s_residual_s": np.zeros(n),
     }
