@@ -7,14 +7,14 @@ sums and how often the cluster was drawn: one matrix product makes all figures o
 The two-way variance is V = V_event + V_station - V_pair (Cameron, Gelbach and Miller 2011), each
 from its own bootstrap, B >= 2000; pairs are many, and V_pair is what a bootstrap tends to. Each is
 enlarged by G / (G - 1), and intervals use Student's t with one degree of freedom less than the
-fewer of the two clusters. What is left is that sums over few clusters are skewed, and it is met
-by the form of the interval:
+fewer of the two clusters (Cameron and Miller 2015, J. Hum. Resour. 50, 317). Sums over few clusters
+are skewed, so the form of an interval is that of the figure:
 
 - proportions: Wilson's (1927) with the effective number of rows, p (1 - p) / V, so that none leaves
   [0, 1] or shrinks to nothing at 0 and 1;
-- rates: symmetric in the logarithm;
-- means of sizes and of squares: Hall's (1992) cubic transformation, which takes the skewness that
-  the bootstrap shows out of Student's statistic.
+- rates, means of sizes, roots of mean squares: Student's for the logarithm (Meeker, Hahn and
+  Escobar 2017, Statistical Intervals), so that the upper end is the farther one;
+- other means, such as differences: Student's.
 
 `python -m tests.eval.coverage` measures how often each holds the truth (docs/evaluation.md).
 """
@@ -44,9 +44,9 @@ class Kind(Enum):
 
     PROPORTION = "proportion"  # of rows: Wilson's interval
     MEAN = "mean"  # of any numbers: Student's interval
-    MAGNITUDE = "magnitude"  # mean of numbers that are never negative: Hall's, cut at 0
-    RATE = "rate"  # counts an hour, which differ by factors: Student's for the logarithm
-    ROOT = "root"  # root of a mean of squares: the root of Hall's
+    MAGNITUDE = "magnitude"  # mean of numbers that are never negative: Student's for the logarithm
+    RATE = "rate"  # counts an hour, which differ by factors: likewise
+    ROOT = "root"  # root of a mean of squares: likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def ratios(
     both = np.concatenate([numerators, denominators], axis=1)
     values = _divided(both.sum(axis=0))
 
-    variance, third, widest = np.zeros((3, columns))
+    variance, widest = np.zeros((2, columns))
     fewest = np.full(columns, len(both))
     for level, (sign, codes) in enumerate(clusters.levels(len(both))):
         drawn = codes >= 0
@@ -154,14 +154,13 @@ def ratios(
             continue
         sums = cluster_sums(both[drawn], codes[drawn])
         if sign < 0 or clusters.over == "row":
-            own, skew = _linearised(sums, both.sum(axis=0))
+            own = _linearised(sums, both.sum(axis=0))
         else:
             totals = resampled(sums, replicates, np.random.default_rng([seed, level]))
-            own, skew = _moments(_divided(totals + both[~drawn].sum(axis=0)))
+            own = _variance(_divided(totals + both[~drawn].sum(axis=0)))
         holding = (cluster_sums(counted[drawn], codes[drawn]) > 0).sum(axis=0)
         own *= holding / np.maximum(holding - 1, 1)
         variance += sign * own
-        third += sign * skew
         if sign > 0:
             widest = np.fmax(widest, own)
             # Rows of no event at all are not limited by the number of events.
@@ -169,10 +168,10 @@ def ratios(
             fewest = np.where(only_still, fewest, np.minimum(fewest, holding))
     # The difference of two estimated variances can be negative; then the wider one stands.
     variance = np.where(variance > 0, variance, widest)
-    moments = zip(values, variance, third, fewest, counted.sum(axis=0), strict=True)
+    moments = zip(kinds, values, variance, fewest, counted.sum(axis=0), strict=True)
     return [
-        _interval(kind, float(value), float(v), float(skew), int(few), int(rows))
-        for kind, (value, v, skew, few, rows) in zip(kinds, moments, strict=True)
+        _interval(kind, float(value), float(v), int(few), int(rows))
+        for kind, value, v, few, rows in moments
     ]
 
 
@@ -198,13 +197,13 @@ def figure(
             continue
         sums = cluster_sums(columns[drawn], codes[drawn])
         totals = resampled(sums, replicates, np.random.default_rng([seed, level]))
-        second, _ = _moments(of(totals + columns[~drawn].sum(axis=0))[:, None])
-        own = float(second[0]) * len(sums) / max(len(sums) - 1, 1)
+        figures = of(totals + columns[~drawn].sum(axis=0))
+        own = float(_variance(figures[:, None])[0]) * len(sums) / max(len(sums) - 1, 1)
         variance += sign * own
         if sign > 0:
             widest, fewest = max(widest, own), min(fewest, len(sums))
     rows = 0 if math.isnan(value) else len(columns)
-    return _interval(kind, value, variance if variance > 0 else widest, 0.0, fewest, rows)
+    return _interval(kind, value, variance if variance > 0 else widest, fewest, rows)
 
 
 def joint(levels: list[tuple[int, Sample]]) -> Sample:
@@ -283,69 +282,48 @@ def _divided(totals: Sample) -> Sample:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
 
 
-def _moments(drawn: Sample) -> tuple[Sample, Sample]:
-    """Second and third central moments [k] of [B, k] replicates; NaN where a tenth is undefined."""
+def _variance(drawn: Sample) -> Sample:
+    """Variance of each column over its defined replicates; NaN where a tenth are undefined."""
     defined = ~np.isnan(drawn)
     n = defined.sum(axis=0)
     mean = np.where(defined, drawn, 0.0).sum(axis=0) / np.maximum(n, 1)
-    apart = np.where(defined, drawn - mean, 0.0)
-    square = np.square(apart)
-    enough = n > 0.9 * len(drawn)
-    variance = np.where(enough, square.sum(axis=0) / np.maximum(n - 1, 1), np.nan)
-    third = np.where(enough, (square * apart).sum(axis=0) / np.maximum(n, 1), np.nan)
-    return variance, third
+    square = np.where(defined, drawn - mean, 0.0) ** 2
+    variance = square.sum(axis=0) / np.maximum(n - 1, 1)
+    return np.where(n > 0.9 * len(drawn), variance, np.nan)
 
 
-def _linearised(sums: Sample, totals: Sample) -> tuple[Sample, Sample]:
-    """`_moments` of resampled sums where they are many, without resampling them."""
+def _linearised(sums: Sample, totals: Sample) -> Sample:
+    """`_variance` of resampled sums where they are many, without resampling them."""
     above, below = np.split(sums, 2, axis=1)
-    share = _divided(totals)
-    parts = above - share * below
+    parts = above - _divided(totals) * below
     parts -= parts.mean(axis=0)
     whole = np.split(totals, 2)[1]
-    scale = np.divide(1.0, whole, out=np.full_like(whole, np.nan), where=whole != 0)
-    square = np.square(parts)
-    return square.sum(axis=0) * scale**2, (square * parts).sum(axis=0) * scale**3
+    square = np.square(parts).sum(axis=0)
+    variance: Sample = np.divide(
+        square, whole**2, out=np.full_like(whole, np.nan), where=whole != 0
+    )
+    return variance
 
 
-def _interval(
-    kind: Kind, value: float, variance: float, third: float, clusters: int, rows: int
-) -> Clustered:
-    """value, variance, third central moment: of a mean of squares where the kind is ROOT."""
+def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: int) -> Clustered:
+    """value and variance of the mean of squares where the kind is ROOT."""
     if rows == 0:
         return UNDEFINED
-    root = math.sqrt(value) if kind is Kind.ROOT else value
-    freedom = clusters - 1
-    if freedom < 1 or math.isnan(variance):
-        return Clustered(Estimate(root, math.nan, math.nan), math.nan, freedom, rows)
-    t = float(stats.t.ppf(1 - _TAIL, freedom))
     error = math.sqrt(variance)
+    if kind is Kind.ROOT:
+        value = math.sqrt(value)
+        error = error / (2 * value) if value > 0 else 0.0
+    freedom = clusters - 1
+    if freedom < 1 or math.isnan(error):
+        return Clustered(Estimate(value, math.nan, math.nan), math.nan, freedom, rows)
+    t = float(stats.t.ppf(1 - _TAIL, freedom))
     if kind is Kind.PROPORTION:
         # Where every cluster agrees each counts as one row: it may have answered as a whole.
         spread = value * (1 - value)
         effective = spread / variance if variance > 0 and spread > 0 else float(clusters)
         return Clustered(wilson(value, effective, t), error, freedom, rows)
-    if kind is Kind.RATE and value > 0:
-        # The few stations that make most of the counts are as likely as not among those missing.
+    if kind is not Kind.MEAN and value > 0:
+        # The few stations that make most of it are as likely as not among those missing.
         factor = math.exp(min(t * error / value, 700.0))
         return Clustered(Estimate(value, value / factor, value * factor), error, freedom, rows)
-    if kind in (Kind.MAGNITUDE, Kind.ROOT):
-        skewness = third / error**3 if error > 0 else 0.0
-        low = max(0.0, value - _without_skewness(t, skewness) * error)
-        high = value - _without_skewness(-t, skewness) * error
-        if kind is Kind.ROOT:
-            low, high = math.sqrt(low), math.sqrt(high)
-            error = error / (2 * root) if root > 0 else 0.0
-        return Clustered(Estimate(root, low, high), error, freedom, rows)
     return Clustered(Estimate(value, value - t * error, value + t * error), error, freedom, rows)
-
-
-def _without_skewness(t: float, skewness: float) -> float:
-    """The quantile of a skewed mean's studentised error (Hall 1992, J. R. Stat. Soc. B 54, 221).
-
-    T + g T^2 / 3 + g^2 T^3 / 27 + g / 6 is near Student's t without the skewness g, and rises
-    with T: this is its inverse at t.
-    """
-    if abs(skewness) < 1e-6:
-        return t
-    return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)
