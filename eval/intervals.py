@@ -13,7 +13,8 @@ are skewed, so the form of an interval is that of the figure:
 - proportions: Wilson's (1927) with the effective number of rows, p (1 - p) / V, so that none leaves
   [0, 1] or shrinks to nothing at 0 and 1;
 - rates, means of sizes, roots of mean squares: Student's for the logarithm (Meeker, Hahn and
-  Escobar 2017, Statistical Intervals), so that the upper end is the farther one;
+  Escobar 2017, Statistical Intervals), so that the upper end is the farther one. Sizes need 8
+  clusters: a few residuals of seconds make most of a mean, and fewer clusters miss them;
 - other means, such as differences: Student's.
 
 `python -m tests.eval.coverage` measures how often each holds the truth (docs/evaluation.md).
@@ -33,6 +34,9 @@ from scipy import stats
 from eval.metrics import CONFIDENCE, Estimate, Sample, rate_per_hour, wilson
 
 REPLICATES = 2000
+FEWEST_OF_SIZES = 8
+"""Clusters that the interval of a mean of sizes, or of its root, needs to cover as stated."""
+
 _TAIL = (1 - CONFIDENCE) / 2
 _BLOCK = 4_000_000  # weights in memory at a time
 
@@ -135,7 +139,8 @@ def ratios(
 
     numerators, denominators: float64 [rows, k]. A row with denominator 0 does not count in that
     column. kinds: [k]. The columns share their replicates. A column without rows is UNDEFINED; one
-    whose rows all lie in one cluster has a value and no interval.
+    whose rows all lie in one cluster, or sizes in fewer than FEWEST_OF_SIZES, has a value and no
+    interval.
     """
     if replicates < REPLICATES:
         raise ValueError(f"replicates {replicates}: give at least {REPLICATES}")
@@ -314,7 +319,8 @@ def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: in
         value = math.sqrt(value)
         error = error / (2 * value) if value > 0 else 0.0
     freedom = clusters - 1
-    if freedom < 1 or math.isnan(error):
+    fewest = FEWEST_OF_SIZES if kind in (Kind.MAGNITUDE, Kind.ROOT) else 2
+    if clusters < fewest or math.isnan(error):
         return Clustered(Estimate(value, math.nan, math.nan), math.nan, freedom, rows)
     t = float(stats.t.ppf(1 - _TAIL, freedom))
     if kind is Kind.PROPORTION:
