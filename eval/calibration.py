@@ -8,7 +8,6 @@ all: they hold no negatives. Picks below the floor they were stored from are not
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,16 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.schema import PHASES
-from eval.intervals import (
-    REPLICATES,
-    Clusters,
-    Kind,
-    cluster_sums,
-    columns,
-    ratios,
-    resampled,
-)
-from eval.metrics import Estimate
+from eval.intervals import REPLICATES, Clusters, Kind, ratios
 from eval.traces import Numbers, codes
 
 BINS = 15
@@ -82,8 +72,8 @@ def calibration(
 
     judged: picks with `matched` (`eval.reviewed.judged_picks`). candidates: to have rows even
     without a pick. Intervals are over stations. The expected calibration error of few picks is
-    above zero even for a perfect candidate; its interval is of the sampling of stations and does
-    not take that away.
+    above zero even for a perfect candidate, and no interval around it covers the truth at its
+    rate (bootstraps, debiased or not, did in 77 to 91 of 100 planted worlds), so it has none.
     """
     rows = []
     for candidate, phase, probability, right, clusters in _groups(judged, candidates):
@@ -98,9 +88,12 @@ def calibration(
             replicates=replicates,
         )
         rows.append({**where, "metric": "brier", **brier.columns})
-        error = _calibration_error(probability, right, clusters, seed, bins, replicates)
-        name = f"ece_{bins}_equal_mass"
-        rows.append({**where, "metric": name, **brier.columns, **columns(error)})
+        unknown = {
+            "value": _calibration_error(probability, right, bins),
+            "low": None,
+            "high": None,
+        }
+        rows.append({**where, "metric": f"ece_{bins}_equal_mass", **brier.columns, **unknown})
     return pa.Table.from_pylist(rows, CALIBRATION_SCHEMA)
 
 
@@ -136,30 +129,12 @@ def reliability(
     return pa.Table.from_pylist(rows, RELIABILITY_SCHEMA)
 
 
-def _calibration_error(
-    probability: Numbers,
-    right: Numbers,
-    clusters: Clusters,
-    seed: int,
-    bins: int,
-    replicates: int,
-) -> Estimate:
+def _calibration_error(probability: Numbers, right: Numbers, bins: int) -> float | None:
     """Mean over picks of |share matched - mean probability| of their bin."""
     if len(probability) == 0:
-        return Estimate(math.nan, math.nan, math.nan)
-    at = equal_mass(probability, bins)
-    inside = (at[:, None] == np.arange(at.max() + 1)).astype(np.float64)
-    gaps = inside * (probability - right)[:, None]
-    value = float(np.abs(gaps.sum(axis=0)).sum() / len(probability))
-    [(_, station)] = clusters.levels(len(probability))
-    sums = cluster_sums(np.concatenate([gaps, np.ones((len(gaps), 1))], axis=1), station)
-    if len(sums) < 2:
-        return Estimate(value, math.nan, math.nan)
-    drawn = resampled(sums, replicates, np.random.default_rng([seed, 0]))
-    errors = np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1]
-    # Resampling adds its own scatter to every bin and so lifts the error: basic interval.
-    low, high = np.quantile(errors, [0.025, 0.975])
-    return Estimate(value, max(0.0, 2 * value - float(high)), max(value, 2 * value - float(low)))
+        return None
+    gaps = np.bincount(equal_mass(probability, bins), probability - right)
+    return float(np.abs(gaps).sum() / len(probability))
 
 
 def _groups(

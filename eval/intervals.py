@@ -5,10 +5,19 @@ Every figure here is a ratio of two sums over rows, so a replicate needs only ea
 sums and how often the cluster was drawn: one matrix product makes all figures of all replicates.
 
 The two-way variance is V = V_event + V_station - V_pair (Cameron, Gelbach and Miller 2011), each
-from its own bootstrap, B >= 2000; where each pair is a single row V_pair has a closed form.
-Intervals use Student's t with one degree of freedom less than the fewer of the two clusters, and
-Wilson's form for proportions with the effective number of rows, p (1 - p) / V, so that no interval
-leaves [0, 1] or shrinks to nothing at 0 and 1.
+from its own bootstrap, B >= 2000; pairs are many, and V_pair is what a bootstrap tends to. Each is
+enlarged by G / (G - 1), and intervals use Student's t with one degree of freedom less than the
+fewer of the two clusters (Cameron and Miller 2015, J. Hum. Resour. 50, 317). Sums over few clusters
+are skewed, so the form of an interval is that of the figure:
+
+- proportions: Wilson's (1927) with the effective number of rows, p (1 - p) / V, so that none leaves
+  [0, 1] or shrinks to nothing at 0 and 1;
+- rates, means of sizes, roots of mean squares: Student's for the logarithm (Meeker, Hahn and
+  Escobar 2017, Statistical Intervals), so that the upper end is the farther one. Sizes need 8
+  clusters: a few residuals of seconds make most of a mean, and fewer clusters miss them;
+- other means, such as differences: Student's.
+
+`python -m tests.eval.coverage` measures how often each holds the truth (docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -25,6 +34,9 @@ from scipy import stats
 from eval.metrics import CONFIDENCE, Estimate, Sample, rate_per_hour, wilson
 
 REPLICATES = 2000
+FEWEST_OF_SIZES = 8
+"""Clusters that the interval of a mean of sizes, or of its root, needs to cover as stated."""
+
 _TAIL = (1 - CONFIDENCE) / 2
 _BLOCK = 4_000_000  # weights in memory at a time
 
@@ -36,17 +48,18 @@ class Kind(Enum):
 
     PROPORTION = "proportion"  # of rows: Wilson's interval
     MEAN = "mean"  # of any numbers: Student's interval
-    MAGNITUDE = "magnitude"  # mean of numbers that are never negative: cut at 0
-    RATE = "rate"  # counts an hour, which differ by factors: Student's for the logarithm
-    ROOT = "root"  # root of a mean of squares
+    MAGNITUDE = "magnitude"  # mean of numbers that are never negative: Student's for the logarithm
+    RATE = "rate"  # counts an hour, which differ by factors: likewise
+    ROOT = "root"  # root of a mean of squares: likewise
 
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
     """Which rows err together.
 
-    event, station: integer codes [rows], of any values; None where the rows have none. A row that
-    shares its code with no other is a cluster of its own.
+    event, station: integer codes [rows], from 0; None where the rows have none. A row that shares
+    its code with no other is a cluster of its own. A row of event -1 belongs to no event, as a pick
+    that no arrival explains: it stays as it is while events are drawn.
     """
 
     event: Codes | None
@@ -65,10 +78,10 @@ class Clusters:
         )
 
     def levels(self, rows: int) -> list[tuple[int, Codes]]:
-        """(sign, codes from 0) of each term of the variance."""
+        """(sign, codes from 0, or -1) of each term of the variance."""
         if self.event is not None and self.station is not None:
             event, station = _dense(self.event), _dense(self.station)
-            pair = event * (int(station.max(initial=0)) + 1) + station
+            pair = np.where(event < 0, -1, event * (int(station.max(initial=0)) + 1) + station)
             return [(1, event), (1, station), (-1, _dense(pair))]
         one = self.event if self.event is not None else self.station
         return [(1, np.arange(rows) if one is None else _dense(one))]
@@ -126,44 +139,51 @@ def ratios(
 
     numerators, denominators: float64 [rows, k]. A row with denominator 0 does not count in that
     column. kinds: [k]. The columns share their replicates. A column without rows is UNDEFINED; one
-    whose rows all lie in one cluster has a value and no interval.
+    whose rows all lie in one cluster, or sizes in fewer than FEWEST_OF_SIZES, has a value and no
+    interval.
     """
     if replicates < REPLICATES:
         raise ValueError(f"replicates {replicates}: give at least {REPLICATES}")
     numerators = np.asarray(numerators, np.float64)
     denominators = np.asarray(denominators, np.float64)
     columns = numerators.shape[1]
-    counted = denominators != 0
+    counted = (denominators != 0).astype(np.float64)
     both = np.concatenate([numerators, denominators], axis=1)
-    values = _ratio(both.sum(axis=0), kinds)
+    values = _divided(both.sum(axis=0))
 
-    variance = np.zeros(columns)
-    widest = np.zeros(columns)
-    fewest = np.full(columns, np.iinfo(np.int64).max)
+    variance, widest = np.zeros((2, columns))
+    fewest = np.full(columns, len(both))
     for level, (sign, codes) in enumerate(clusters.levels(len(both))):
-        sums = cluster_sums(both, codes)
-        if len(sums) == len(both) and (sign < 0 or clusters.over == "row"):
-            own = _independent_variance(sums, values, kinds)
+        drawn = codes >= 0
+        if not drawn.any():
+            continue
+        sums = cluster_sums(both[drawn], codes[drawn])
+        if sign < 0 or clusters.over == "row":
+            own = _linearised(sums, both.sum(axis=0))
         else:
-            generator = np.random.default_rng([seed, level])
-            own = _variance(_ratio(resampled(sums, replicates, generator), kinds))
-        own *= len(sums) / max(len(sums) - 1, 1)
+            totals = resampled(sums, replicates, np.random.default_rng([seed, level]))
+            own = _variance(_divided(totals + both[~drawn].sum(axis=0)))
+        holding = (cluster_sums(counted[drawn], codes[drawn]) > 0).sum(axis=0)
+        own *= holding / np.maximum(holding - 1, 1)
         variance += sign * own
         if sign > 0:
             widest = np.fmax(widest, own)
-            holding = cluster_sums(counted.astype(np.float64), codes) > 0
-            fewest = np.minimum(fewest, holding.sum(axis=0))
+            # Rows of no event at all are not limited by the number of events.
+            only_still = (holding == 0) & (counted[~drawn].sum(axis=0) > 0)
+            fewest = np.where(only_still, fewest, np.minimum(fewest, holding))
     # The difference of two estimated variances can be negative; then the wider one stands.
     variance = np.where(variance > 0, variance, widest)
+    moments = zip(kinds, values, variance, fewest, counted.sum(axis=0), strict=True)
     return [
-        _interval(kind, float(values[k]), float(variance[k]), int(fewest[k]), int(rows))
-        for k, (kind, rows) in enumerate(zip(kinds, counted.sum(axis=0), strict=True))
+        _interval(kind, float(value), float(v), int(few), int(rows))
+        for kind, value, v, few, rows in moments
     ]
 
 
 def figure(
     columns: Sample,
     of: Callable[[Sample], Sample],
+    kind: Kind,
     clusters: Clusters,
     *,
     seed: int,
@@ -171,19 +191,24 @@ def figure(
 ) -> Clustered:
     """Any figure that depends on sums over rows alone, such as a correlation of counts.
 
-    columns: float64 [rows, k]. of: sums [..., k] to figures [...], NaN where undefined.
+    columns: float64 [rows, k]. of: sums [..., k] to figures [...], NaN where undefined. kind: MEAN
+    or PROPORTION.
     """
     value = float(of(columns.sum(axis=0)))
     variance, widest, fewest = 0.0, 0.0, len(columns)
     for level, (sign, codes) in enumerate(clusters.levels(len(columns))):
-        sums = cluster_sums(columns, codes)
-        drawn = of(resampled(sums, replicates, np.random.default_rng([seed, level])))
-        own = float(_variance(drawn[:, None])[0]) * len(sums) / max(len(sums) - 1, 1)
+        drawn = codes >= 0
+        if not drawn.any():
+            continue
+        sums = cluster_sums(columns[drawn], codes[drawn])
+        totals = resampled(sums, replicates, np.random.default_rng([seed, level]))
+        figures = of(totals + columns[~drawn].sum(axis=0))
+        own = float(_variance(figures[:, None])[0]) * len(sums) / max(len(sums) - 1, 1)
         variance += sign * own
         if sign > 0:
             widest, fewest = max(widest, own), min(fewest, len(sums))
     rows = 0 if math.isnan(value) else len(columns)
-    return _interval(Kind.MEAN, value, variance if variance > 0 else widest, fewest, rows)
+    return _interval(kind, value, variance if variance > 0 else widest, fewest, rows)
 
 
 def joint(levels: list[tuple[int, Sample]]) -> Sample:
@@ -249,18 +274,17 @@ def rate(
 
 
 def _dense(codes: Codes) -> Codes:
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    """The codes from 0 without a hole; -1 stays."""
+    dense = np.full(len(codes), -1, np.int64)
+    given = codes >= 0
+    dense[given] = np.unique(codes[given], return_inverse=True)[1]
+    return dense
 
 
-def _ratio(totals: Sample, kinds: list[Kind]) -> Sample:
-    """[..., 2 k] sums to [..., k] figures; NaN where the denominator is 0."""
-    k = len(kinds)
-    above, below = totals[..., :k], totals[..., k:]
-    figures = np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
-    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
-    # Only the columns of squares: a mean difference may be negative.
-    figures[..., roots] = np.sqrt(figures[..., roots])
-    return figures
+def _divided(totals: Sample) -> Sample:
+    """[..., 2 k] sums to [..., k] ratios; NaN where the denominator is 0."""
+    above, below = np.split(totals, 2, axis=-1)
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
 
 
 def _variance(drawn: Sample) -> Sample:
@@ -273,36 +297,39 @@ def _variance(drawn: Sample) -> Sample:
     return np.where(n > 0.9 * len(drawn), variance, np.nan)
 
 
-def _independent_variance(rows: Sample, values: Sample, kinds: list[Kind]) -> Sample:
-    """What resampling single rows tends to, without resampling them: the ratio linearised."""
-    k = len(kinds)
-    roots = np.array([kind is Kind.ROOT for kind in kinds], bool)
-    means = np.where(roots, values**2, values)
-    rest = np.square(rows[:, :k] - means * rows[:, k:]).sum(axis=0)
-    below = rows[:, k:].sum(axis=0)
-    variance = np.divide(rest, below**2, out=np.full(k, np.nan), where=below != 0)
-    slope = np.divide(0.5, values, out=np.ones(k), where=roots & (values > 0))
-    return np.asarray(variance * slope**2, np.float64)
+def _linearised(sums: Sample, totals: Sample) -> Sample:
+    """`_variance` of resampled sums where they are many, without resampling them."""
+    above, below = np.split(sums, 2, axis=1)
+    parts = above - _divided(totals) * below
+    parts -= parts.mean(axis=0)
+    whole = np.split(totals, 2)[1]
+    square = np.square(parts).sum(axis=0)
+    variance: Sample = np.divide(
+        square, whole**2, out=np.full_like(whole, np.nan), where=whole != 0
+    )
+    return variance
 
 
 def _interval(kind: Kind, value: float, variance: float, clusters: int, rows: int) -> Clustered:
+    """value and variance of the mean of squares where the kind is ROOT."""
     if rows == 0:
         return UNDEFINED
+    error = math.sqrt(variance)
+    if kind is Kind.ROOT:
+        value = math.sqrt(value)
+        error = error / (2 * value) if value > 0 else 0.0
     freedom = clusters - 1
-    if freedom < 1 or math.isnan(variance):
+    fewest = FEWEST_OF_SIZES if kind in (Kind.MAGNITUDE, Kind.ROOT) else 2
+    if clusters < fewest or math.isnan(error):
         return Clustered(Estimate(value, math.nan, math.nan), math.nan, freedom, rows)
     t = float(stats.t.ppf(1 - _TAIL, freedom))
-    error = math.sqrt(variance)
     if kind is Kind.PROPORTION:
         # Where every cluster agrees each counts as one row: it may have answered as a whole.
         spread = value * (1 - value)
         effective = spread / variance if variance > 0 and spread > 0 else float(clusters)
         return Clustered(wilson(value, effective, t), error, freedom, rows)
-    if kind is Kind.RATE and value > 0:
-        # The few stations that make most of the counts are as likely as not among those missing.
+    if kind is not Kind.MEAN and value > 0:
+        # The few stations that make most of it are as likely as not among those missing.
         factor = math.exp(min(t * error / value, 700.0))
         return Clustered(Estimate(value, value / factor, value * factor), error, freedom, rows)
-    low, high = value - t * error, value + t * error
-    if kind is not Kind.MEAN:
-        low = max(0.0, low)
-    return Clustered(Estimate(value, low, high), error, freedom, rows)
+    return Clustered(Estimate(value, value - t * error, value + t * error), error, freedom, rows)

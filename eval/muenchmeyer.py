@@ -162,7 +162,7 @@ def _decided(windows: pa.Table, task: str, seed: int, replicates: int) -> pa.Tab
         said = score >= threshold
         kinds = [said & positive, said & ~positive, ~said & positive, ~said & ~positive]
         counts = np.stack(kinds, axis=1).astype(np.float64)
-        clusters = _clusters(test)
+        clusters = _of_events(test)
         how = {"seed": seed, "replicates": replicates}
         tp, fp, fn = counts[:, 0], counts[:, 1], counts[:, 2]
         wrong_or_found = np.stack([tp + fp + fn, tp + fp, tp + fn], axis=1)
@@ -171,7 +171,7 @@ def _decided(windows: pa.Table, task: str, seed: int, replicates: int) -> pa.Tab
             hits, wrong_or_found, [Kind.PROPORTION] * 3, clusters, **how
         )
         figures = {
-            "mcc": correlation(figure(counts, matthews, clusters, **how)),
+            "mcc": correlation(figure(counts, matthews, Kind.MEAN, clusters, **how)),
             "f1": f1_of(jaccard),
             "precision": precision,
             "recall": recall,
@@ -206,6 +206,15 @@ def _groups(windows: pa.Table) -> list[tuple[str, str, pa.Table]]:
 
 def _clusters(windows: pa.Table) -> Clusters:
     return Clusters(codes(windows["event_id"]), codes(windows["station"]))
+
+
+def _of_events(windows: pa.Table) -> Clusters:
+    """As `_clusters`, and noise lies in no event."""
+    clusters = _clusters(windows)
+    if clusters.event is None:
+        return clusters
+    noise = windows["event_id"].is_null().to_numpy() & ~windows["positive"].to_numpy()
+    return Clusters(np.where(noise, -1, clusters.event), clusters.station)
 
 
 def _row(

@@ -23,7 +23,7 @@ from catalog.schema import PHASES
 from catalog.truth import ARRIVAL_SCHEMA
 from eval.comparison import FOUND_SCHEMA
 from eval.continuous import PICK_COLUMNS, checked, nanoseconds, paired_rows, true_times
-from eval.intervals import REPLICATES, Clusters, Kind, ratios
+from eval.intervals import REPLICATES, Clusters, Codes, Kind, ratios
 from eval.metrics import within
 from eval.strata import ALL, bins_of
 from eval.thresholds import picks_at
@@ -31,6 +31,7 @@ from eval.traces import Numbers, codes, few
 
 TOLERANCES_S = (0.1, 0.25, 0.5, 1.0)
 STRATA = (ALL, "station", "snr_bin")
+FIGURES = ("recall", "precision_lower", "f1_lower", "mae")
 
 REVIEWED_SCHEMA = pa.schema(
     [
@@ -69,7 +70,10 @@ CURVE_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One candidate and phase. found, residual_s: [arrivals]; matched: [picks]."""
+    """One candidate and phase. found, residual_s, event: [arrivals]; matched, of_event: [picks].
+
+    event, of_event: codes of the arrivals' events, also of the pick's arrival; -1 where none is.
+    """
 
     candidate: str
     phase: str
@@ -78,6 +82,8 @@ class _Judged:
     found: npt.NDArray[np.bool_]
     residual_s: Numbers
     matched: npt.NDArray[np.bool_]
+    event: Codes
+    of_event: Codes
 
 
 def score(
@@ -93,9 +99,8 @@ def score(
     """Recall, lower bounds of precision and F1, and MAE of the matched pairs: REVIEWED_SCHEMA.
 
     strata: columns of both tables, or made as `eval.strata.bins_of` says; an arrival is binned by
-    the arrivals' columns and a pick by the picks'. Intervals of recall and MAE are over events and
-    stations; an extra has no event, so those of precision and F1 are over stations. candidates: to
-    be scored even without a pick.
+    the arrivals' columns and a pick by the picks'. Intervals are over events and stations; an extra
+    has no event and stays while events are drawn. candidates: to be scored even without a pick.
     """
     rows = []
     names = {stratum: _bin_names(picks, arrivals, stratum) for stratum in strata}
@@ -215,6 +220,10 @@ def _judged(
     ) / 1e9
     matched = np.zeros(picks.num_rows, bool)
     matched[pick_rows] = True
+    known = codes(arrivals["event"])
+    event = np.full(arrivals.num_rows, -1) if known is None else known
+    of_event = np.full(picks.num_rows, -1)
+    of_event[pick_rows] = event[arrival_rows]
     of = picks["candidate"].to_numpy()
     for candidate in sorted({*candidates, *_names(picks)}):
         mine = of[pick_rows] == candidate
@@ -231,6 +240,8 @@ def _judged(
                 ~np.isnan(residual[these_arrivals]),
                 residual[these_arrivals],
                 matched[these_picks],
+                event[these_arrivals],
+                of_event[these_picks],
             )
 
 
@@ -256,6 +267,8 @@ def _bins(judged: _Judged, stratum: str, names: Sequence[str]) -> Iterator[tuple
                 judged.found[a],
                 judged.residual_s[a],
                 judged.matched[p],
+                judged.event[a],
+                judged.of_event[p],
             ),
         )
 
@@ -269,46 +282,37 @@ def _bins_of(table: pa.Table, stratum: str) -> npt.NDArray[np.object_]:
 def _scored(
     inside: _Judged, tolerance_s: float, seed: int, replicates: int
 ) -> list[dict[str, object]]:
-    found = inside.found.astype(np.float64)
-    matched = inside.matched.astype(np.float64)
+    """All figures, over the arrivals and then the picks; a pick lies in its arrival's event."""
+    found, matched = inside.found.astype(np.float64), inside.matched.astype(np.float64)
     size = np.where(inside.found, np.abs(inside.residual_s), 0.0)
+    one, none = np.ones(len(found)), np.zeros(len(found))
+    of_arrivals = np.stack([found, none, found, size], axis=1)  # in the order of FIGURES
+    over_arrivals = np.stack([one, none, one, found], axis=1)
+    over_picks = np.tile([0.0, 1.0, 1.0, 0.0], (len(matched), 1))
+    of_picks = over_picks * matched[:, None]
     all_stations = pa.concat_tables(
         pa.table({"station": _station(table)}) for table in (inside.arrivals, inside.picks)
     )
-    stations = codes(all_stations["station"])
-    n = len(found)
-    by_event = Clusters(codes(inside.arrivals["event"]), None if stations is None else stations[:n])
-    of_picks = Clusters(None, None if stations is None else stations[n:])
-    of_both = Clusters(None, stations)
-    share, ones = Kind.PROPORTION, np.ones
-    recall, mae = ratios(
-        np.stack([found, size], axis=1),
-        np.stack([ones(n), found], axis=1),
-        [share, Kind.MAGNITUDE],
-        by_event,
+    event = np.concatenate([inside.event, inside.of_event])
+    clusters = Clusters(event if (event >= 0).any() else None, codes(all_stations["station"]))
+    over = np.concatenate([over_arrivals, over_picks])
+    scored = ratios(
+        np.concatenate([of_arrivals, of_picks]),
+        over,
+        [Kind.PROPORTION, Kind.PROPORTION, Kind.PROPORTION, Kind.MAGNITUDE],
+        clusters,
         seed=seed,
         replicates=replicates,
     )
-    [precision] = ratios(
-        matched[:, None], ones((len(matched), 1)), [share], of_picks, seed=seed,
-        replicates=replicates,
-    )  # fmt: skip
-    both = np.concatenate([found, matched])[:, None]  # 2 TP over arrivals and picks
-    [f1] = ratios(both, ones(both.shape), [share], of_both, seed=seed, replicates=replicates)
     return [
         {
             "metric": within(name, tolerance_s),
             "matched": int(found.sum()),
             "extra": len(matched) - int(matched.sum()),
-            "interval_over": over.over,
-            **one.columns,
+            "interval_over": clusters.over,
+            **figure.columns,
         }
-        for name, one, over in (
-            ("recall", recall, by_event),
-            ("precision_lower", precision, of_picks),
-            ("f1_lower", f1, of_both),
-            ("mae", mae, by_event),
-        )
+        for name, figure in zip(FIGURES, scored, strict=True)
     ]
 
 

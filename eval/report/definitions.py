@@ -111,7 +111,7 @@ METRICS: tuple[tuple[str, str, str], ...] = (
         r"ece_.+",
         "ece_15_equal_mass",
         "Mean over picks of |share matched - mean probability| of their bin, 15 bins of equal"
-        " counts. Above 0 by chance for few picks.",
+        " counts. Above 0 by chance for few picks, so no interval is given.",
     ),
     (
         r"recall",
@@ -152,7 +152,7 @@ WORDS: tuple[tuple[str, str], ...] = (
         "interval",
         "95 %. Of recall and timing over events and stations (two-way cluster bootstrap, at "
         "least 2,000 draws); of rates over stations, or Garwood's where named; none where "
-        "there is one cluster.",
+        "there is one cluster, nor of residuals and Brier scores below 8.",
     ),
     (
         "false pick, extra",

@@ -129,6 +129,37 @@ def test_a_root_is_the_root_of_the_mean_square():
     assert found.estimate.value == pytest.approx(math.sqrt(7.5))
 
 
+def test_sizes_need_eight_clusters_and_their_upper_end_is_the_farther():
+    sizes = np.arange(1.0, 9.0)[:, None] ** 2
+    kinds = [Kind.MAGNITUDE, Kind.ROOT, Kind.MEAN]
+    for n, known in ((7, False), (8, True)):
+        rows = np.repeat(sizes[:n], 3, axis=1)
+        found = ratios(rows, np.ones_like(rows), kinds, Clusters(np.arange(n), None), seed=0)
+        assert [not math.isnan(one.estimate.low) for one in found] == [known, known, True]
+        assert found[0].freedom == n - 1
+    mean, root, _ = (one.estimate for one in found)
+    assert 0 < mean.low < mean.value < mean.high - (mean.value - mean.low)
+    assert root.value == pytest.approx(math.sqrt(mean.value))
+    assert root.low == pytest.approx(root.value / math.sqrt(mean.value / mean.low), rel=1e-9)
+
+
+def test_rows_in_no_event_stay_while_events_are_drawn():
+    """Precision: 40 events of 5 matched picks each beside 100 extras, a station each."""
+    matched = np.repeat([1.0, 0.0], [200, 100])[:, None]
+    events = np.append(np.repeat(np.arange(40), 5), np.full(100, -1))
+    stations = np.arange(300)
+    arguments = matched, np.ones_like(matched), [Kind.PROPORTION]
+    [alone] = ratios(*arguments, Clusters(None, stations), seed=0)
+    [both] = ratios(*arguments, Clusters(events, stations), seed=0)
+    assert both.error == pytest.approx(alone.error, rel=0.05)  # every event has as many
+    assert (alone.freedom, both.freedom) == (299, 39)
+    strangers = np.append(events[:200], 40 + np.arange(100))  # each extra an event of its own
+    [wide] = ratios(*arguments, Clusters(strangers, stations), seed=0)
+    assert wide.error > 1.3 * both.error
+    [none] = ratios(*arguments, Clusters(np.full(300, -1), stations), seed=0)
+    assert none.freedom == 299
+
+
 def test_rows_with_denominator_zero_do_not_count():
     rows = np.array([[1.0], [0.0], [1.0], [0.0]])
     counted = np.array([[1.0], [1.0], [0.0], [0.0]])

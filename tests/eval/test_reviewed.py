@@ -86,7 +86,7 @@ def test_definitions_and_tolerances_by_hand():
         assert (bound["value"], bound["n"], bound["extra"]) == (tp / 23, 23, 23 - tp)
         assert (f1["value"], f1["n"]) == (pytest.approx(2 * tp / 47), 47)
         assert recall["interval_over"] == "event+station"
-        assert bound["interval_over"] == "station"
+        assert bound["interval_over"] == f1["interval_over"] == "event+station"
         assert recall["clusters"] == 4
     mae = only(scores, metric="mae_1s", phase="P")
     assert (mae["value"], mae["n"]) == (pytest.approx((12 * 0.2 + 6 * 0.8) / 18), 18)
