@@ -21,7 +21,7 @@ from catalog.codes import BLANK, CODE, safe_code, upper
 SCHEMA_VERSION = 3
 """Layout of the catalogue; a catalogue of another layout is refused."""
 
-SEMANTICS_VERSION = 3
+SEMANTICS_VERSION = 4
 """Meaning of a pick: windows, stacking, peaks. It is part of every shard's identity."""
 
 DAY_NS = 86_400_000_000_000

@@ -142,7 +142,7 @@ def intervals(stations, events, rng, recorded=1.0):
     names = np.array([f"S{k}" for k in range(stations)])
     picks, arrivals, windows = days(names, s, e, a, row, extra, seen.sum(axis=1))
     picks = picks.append_column("real", pa.array(np.append(np.ones(a["found"].sum(), bool), real)))
-    figures: dict[str, tuple[float, float, float]] = {}
+    figures: dict[str, tuple[float, ...]] = {}
     named(figures, score(picks, arrivals, (TOLERANCE_S, 0.1), ("all",), seed=0), "metric")
     judged = judged_picks(picks, arrivals)
     named(figures, calibration(judged, seed=0), "metric")
