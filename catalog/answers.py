@@ -31,9 +31,9 @@ from catalog.verbs import (
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 
-BAD_CREDENTIALS = EXPIRED | {
-    *("InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "SignatureDoesNotMatch"),
-}
+BAD_CREDENTIALS = EXPIRED | {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId"}
+"""Not SignatureDoesNotMatch: a key that is written in another way upstream can have it alone, and a
+silence over all objects would deny its neighbours."""
 
 THROTTLING = {
     *("SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled"),
