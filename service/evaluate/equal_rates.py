@@ -13,6 +13,10 @@ from service.evaluate.tables import kept
 
 SPLIT = "verified noise"
 
+LEAST_PICKS = 10
+"""Of one candidate and phase, that the target rate allows in all the noise there is. Fewer place a
+threshold by chance: the count of ten has an error of a third."""
+
 
 def equal_rates(evaluation: Evaluation, names: Sequence[str]) -> tuple[Frozen, list[str]]:
     """(thresholds, candidates that have none: even a threshold of 1 leaves them too many picks).
@@ -51,3 +55,18 @@ def equal_rates(evaluation: Evaluation, names: Sequence[str]) -> tuple[Frozen, l
     rule = f"at most {target:g} false picks a station-hour and phase"
     frozen = Frozen.solved(Thresholds(whole), rule, SPLIT, keys)
     return frozen, [name for name in names if name not in whole]
+
+
+def check_supported(evaluation: Evaluation) -> None:
+    """Raises Refusal where thresholds of the target rate would rest on fewer than LEAST_PICKS."""
+    table = kept(Path(evaluation.out), "noise_thresholds")
+    if evaluation.noise is None or table is None:
+        return  # `equal_rates` says so
+    target = evaluation.noise.target_rate
+    hours = max((row["hours"] or 0.0 for row in table.to_pylist()), default=0.0)
+    if target * hours < LEAST_PICKS:
+        raise Refusal(
+            f"thresholds: {target:g} false picks an hour in {hours:.1f} station-hours of noise are "
+            f"{target * hours:.0f}, and a threshold that rests on fewer than {LEAST_PICKS} is "
+            "chance: raise noise.station_days, windows_per_hour or target_rate"
+        )

@@ -14,7 +14,7 @@ from catalog.store import open_store
 from eval.thresholds import TIMELY_S, Frozen, Thresholds, equal_counts, f1_timed
 from eval.traces import conformed, keys, peaks
 from service.evaluate.config import Evaluation
-from service.evaluate.equal_rates import equal_rates
+from service.evaluate.equal_rates import check_supported, equal_rates
 from service.evaluate.sealed import among, split_of
 from service.prepare import candidate_weights
 
@@ -92,6 +92,7 @@ def _solved(evaluation: Evaluation, names: list[str], tuning: pa.Table | None) -
     rule, weights = _rule(evaluation), _weights(evaluation)
     if tuning is None:
         frozen, without = equal_rates(evaluation, names)
+        check_supported(evaluation)
         if without:
             raise Refusal(f"thresholds: none of {without} meets the target rate of noise")
         return Frozen(

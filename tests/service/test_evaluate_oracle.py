@@ -19,7 +19,7 @@ import service.evaluate.traces as running
 from service.cli import main
 from service.evaluate.arguments import EVALUATION
 from service.evaluate.config import load_evaluation
-from service.evaluate.tables import kept
+from service.evaluate.tables import keep, kept
 from service.evaluate.traces import per_trace
 from tests.conftest import DATA
 from tests.service.examiners import killing
@@ -338,6 +338,28 @@ def test_f1_optimal_thresholds_are_those_of_every_threshold_tried(planted, tmp_p
             assert len(own) > 5
             assert f1(threshold) == max(f1(t) for t in score)
             assert scores(facts)[candidate, "all", phase, f"recall_t{threshold:g}"]["n"] > 0
+
+
+def test_thresholds_of_equal_false_picks_need_picks(planted, tmp_path, capsys):
+    """One false pick an hour: 9 hours of noise allow nine, too few to place a threshold by."""
+    noise = '[noise]\ncatalog = "catalog"\nwindows = "noise.parquet"'
+    path = planted('thresholds = "equal_false_picks"')
+    path.write_text(f"{unsplit(path).read_text()}\n{noise}\n")
+    names = [each.name for each in load_evaluation(path).candidate]
+    out, shown = tmp_path / "out", {"target_per_hour": 1.0, "threshold": 0.4}
+    windows = {name: ["X"] for name in ("network", "station", "location", "start")}
+    keep(out, "noise_windows", pa.table(windows))
+    for hours in (9.0, 10.0):
+        rows = [
+            {"candidate": name, "phase": phase, "hours": hours} | shown
+            for name in names
+            for phase in "PS"
+        ]
+        keep(out, "noise_thresholds", pa.Table.from_pylist(rows))
+        code, facts = said(capsys, "oracle", path)
+        if hours < 10:
+            assert code == 2 and "9.0 station-hours" in facts["error"]
+    assert code == 0 and facts["threshold"]["thresholds"][names[0]] == {"P": 0.4, "S": 0.4}
 
 
 def test_thresholds_are_solved_on_tuning_once(planted, tmp_path, capsys):
