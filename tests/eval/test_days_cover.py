@@ -29,4 +29,4 @@ def test_estimates_cover_the_truth_at_93_to_97_percent(stations, events, recorde
     assert not any(without.values()), without
     assert min(clustered.values()) >= 0.93, clustered
     assert max(clustered.values()) <= 0.97, clustered
-    assert max(independent[name] for name in DEPENDENT) < 0.80, independent
+    assert max(independent[name] for name in DEPENDENT) < 0.88, independent
