@@ -141,7 +141,7 @@ def intervals(stations, events, rng, recorded=1.0):
     names = np.array([f"S{k}" for k in range(stations)])
     picks, arrivals, windows = days(names, s, e, a, row, extra, seen.sum(axis=1))
     picks = picks.append_column("real", pa.array(np.append(np.ones(a["found"].sum(), bool), real)))
-    figures = {}
+    figures: dict[str, tuple[float, float]] = {}
     named(figures, score(picks, arrivals, (TOLERANCE_S, 0.1), ("all",), seed=0), "metric")
     judged = judged_picks(picks, arrivals)
     named(figures, calibration(judged, seed=0), "metric")
@@ -301,7 +301,9 @@ def coverage(stations, events, worlds, recorded=1.0, seed=0):
     Also how many had no interval: figure -> count.
     """
     true = truth() | {"audited_precision": 0.0}
-    held, given, others = Counter(), Counter(), Counter()
+    held: Counter[str] = Counter()
+    given: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     for world in range(worlds):
         rng = np.random.default_rng([seed, stations, events, world])
         found, alone = intervals(stations, events, rng, recorded)
