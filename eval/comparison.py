@@ -8,7 +8,7 @@ their p-values are Holm's over the candidates, and a verdict needs power to be n
 | --- | --- |
 | `better`, `worse` | the difference is separated from zero at 5 %, after Holm |
 | `not separated` | it is not, and one as large as the margin would have been with 80 % power |
-| `inconclusive` | it is not, and the data are too few to see the margin |
+| `inconclusive` | it is not, and the data are too few to see the margin; or under 6 clusters |
 
 The exact McNemar test beside them counts traces as independent: a check, not the verdict.
 """
@@ -327,8 +327,7 @@ def _verdict(
 ) -> dict[str, object]:
     estimate = found.estimate
     least = needed = None
-    known = not math.isnan(found.error)
-    if known:
+    if not math.isnan(found.p_value):
         least = detectable(found.error, found.freedom, comparisons)
         needed = clusters_needed(found.error, found.freedom + 1, margin, comparisons)
     if p < 1 - CONFIDENCE:

@@ -36,6 +36,9 @@ from eval.metrics import CONFIDENCE, Estimate, Sample, rate_per_hour, wilson
 REPLICATES = 2000
 FEWEST_OF_SIZES = 8
 """Clusters that the interval of a mean of sizes, or of its root, needs to cover as stated."""
+FEWEST_TO_TELL = 6
+"""Clusters that a p-value needs. Even if all agreed, a sign test over fewer is above 5 %; Student's
+would say more of two that happen to be alike, by resting on their being normal."""
 
 _TAIL = (1 - CONFIDENCE) / 2
 _BLOCK = 4_000_000  # weights in memory at a time
@@ -98,11 +101,12 @@ class Clustered:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of the value being zero; NaN where the error is not known.
+        """Two-sided, of the value being zero; NaN where the error is not known, or where clusters
+        are fewer than FEWEST_TO_TELL.
 
         Where all clusters gave the same value the error is 0 and the p-value is the sign test's.
         """
-        if math.isnan(self.error):
+        if math.isnan(self.error) or self.freedom + 1 < FEWEST_TO_TELL:
             return math.nan
         if self.error == 0:
             return float(0.5**self.freedom) if self.estimate.value else 1.0

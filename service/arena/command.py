@@ -20,12 +20,12 @@ from eval.arena.davidson import davidson
 from eval.arena.elo import online
 from eval.strata import UNKNOWN, Bins
 from service.arena.arguments import STRATA
-from service.evaluate.agreement import agreement_beside, kept_rulings
-from service.evaluate.battles import arena_battle
-from service.evaluate.board_screen import agreement_lines, board_table, matrix_table, side_line
+from service.evaluate.battles.agreement import agreement_beside, kept_rulings
+from service.evaluate.battles.battles import arena_battle
+from service.evaluate.battles.screen import agreement_lines, board_table, matrix_table, side_line
+from service.evaluate.battles.votes import open_votes, read_votes, write_votes
 from service.evaluate.config import load_evaluation
 from service.evaluate.shown import show
-from service.evaluate.votes import open_votes, read_votes, write_votes
 
 DAVIDSON = "ratings with ties after Davidson"
 

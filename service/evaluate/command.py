@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from service.evaluate.compare import eval_compare
-from service.evaluate.continuous import eval_audit, eval_continuous
-from service.evaluate.noise import eval_noise
-from service.evaluate.oracle import eval_oracle
+from service.evaluate.days.continuous import eval_audit, eval_continuous
+from service.evaluate.labelled.compare import eval_compare
+from service.evaluate.labelled.oracle import eval_oracle
+from service.evaluate.labelled.splits import eval_splits
+from service.evaluate.noise.rates import eval_noise
 from service.evaluate.report import eval_report
-from service.evaluate.snr import eval_snr
-from service.evaluate.splits import eval_splits
+from service.evaluate.snr.snr import eval_snr
 
 WHATS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "audit": eval_audit,

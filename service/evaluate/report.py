@@ -30,13 +30,13 @@ from eval.splits import openings
 from eval.strata import ALL
 from eval.thresholds import Thresholds
 from service.evaluate.arguments import add_evaluations
-from service.evaluate.battle_thresholds import has_battle_thresholds
-from service.evaluate.battles import keep_battles
-from service.evaluate.compare_days import compared_days
+from service.evaluate.battles.battles import keep_battles
+from service.evaluate.battles.thresholds import has_battle_thresholds
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.continuous import Judged
+from service.evaluate.days.compare import compared_days
+from service.evaluate.days.continuous import Judged
+from service.evaluate.days.snippets import snippets
 from service.evaluate.pieces import Workbench
-from service.evaluate.snippets import snippets
 from service.evaluate.sources import provenance, same_sources, with_unfinished
 from service.evaluate.tables import FOLDER, keep, kept, outdated
 

@@ -10,7 +10,7 @@ from catalog.commits import CandidateRecord
 from catalog.errors import Refusal
 from catalog.schema import PHASES
 from eval.thresholds import Frozen, Thresholds
-from service.evaluate.battle_thresholds import battle_thresholds, has_battle_thresholds
+from service.evaluate.battles.thresholds import battle_thresholds, has_battle_thresholds
 from service.evaluate.config import Evaluation
 from service.prepare import candidate_weights
 

@@ -22,9 +22,9 @@ from catalog.errors import Refusal
 from catalog.query import Catalog
 from catalog.truth import ARRIVAL_SCHEMA
 from catalog.votes import Votes
-from service.evaluate.agreement import kept_rulings
-from service.evaluate.arrivals import read_arrivals
+from service.evaluate.battles.agreement import kept_rulings
 from service.evaluate.config import Evaluation, load_evaluation
+from service.evaluate.read.arrivals import read_arrivals
 from service.web.arena import Arena
 from service.web.contenders import Contenders
 from service.web.day_windows import DayWindows

@@ -22,7 +22,7 @@ from catalog.votes import Votes
 from eval.arena.agreement import alpha_of
 from eval.arena.answers import Answers
 from eval.arena.board import leaderboard, matrix, side_test
-from service.evaluate.agreement import agreement_beside
+from service.evaluate.battles.agreement import agreement_beside
 from service.status import read_status
 from service.web.arena import Arena
 from service.web.bodies import Asked, Ballot, Curious, Looking, Undoing, body_of

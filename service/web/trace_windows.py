@@ -23,7 +23,7 @@ from eval.arena.windows import traces_called
 from eval.strata import UNKNOWN
 from eval.traces import conformed
 from service.evaluate.config import Evaluation
-from service.evaluate.ready import ready_for_traces
+from service.evaluate.days.ready import ready_for_traces
 from service.evaluate.tables import kept
 from service.web.contenders import Contender, Contenders
 from service.web.drawing import drawing

@@ -235,21 +235,29 @@ def test_a_candidate_that_only_shouts_louder_is_no_better_at_equal_picks_emitted
     assert (at_equal["difference"], at_equal["verdict"]) == (0.0, "not separated")
 
 
+def counts(candidate, per_station, hours=6.0):
+    stations = [f"S{i}" for i in range(len(per_station))]
+    return pa.table(
+        {
+            "candidate": pa.repeat(candidate, len(stations)),
+            "key": stations,
+            "phase": pa.repeat("P", len(stations)),
+            "station": stations,
+            "count": per_station,
+            "hours": pa.repeat(hours, len(stations)),
+        }
+    )
+
+
+@pytest.mark.parametrize(("stations", "verdict"), [(2, "inconclusive"), (6, "worse")])
+def test_a_few_stations_that_agree_by_chance_tell_nothing(stations, verdict):
+    """One more false pick at each: two stations have no spread, and nothing to say."""
+    tables = [counts("new", [5] * stations), counts("old", [4] * stations)]
+    [row] = compare_rates(pa.concat_tables(tables), "old", seed=0, margin=0.5).to_pylist()
+    assert row["verdict"] == verdict and row["clusters"] == stations
+
+
 def test_rates_are_compared_on_the_same_noise():
-    stations = [f"S{i}" for i in range(12)]
-
-    def counts(candidate, per_station, hours=6.0):
-        return pa.table(
-            {
-                "candidate": pa.repeat(candidate, 12),
-                "key": stations,
-                "phase": pa.repeat("P", 12),
-                "station": stations,
-                "count": per_station,
-                "hours": pa.repeat(hours, 12),
-            }
-        )
-
     quiet, loud = [i % 3 for i in range(12)], [6 + i % 4 for i in range(12)]
     compared = compare_rates(
         pa.concat_tables([counts("new", quiet), counts("old", loud)]), "old", seed=0, margin=0.5

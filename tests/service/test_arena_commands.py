@@ -17,7 +17,7 @@ from catalog.votes import Votes
 from eval.arena.answers import OVER
 from service.arena import arguments
 from service.cli import main
-from service.evaluate.noise import THRESHOLD_SCHEMA
+from service.evaluate.noise.rates import THRESHOLD_SCHEMA
 from service.evaluate.tables import keep, kept
 from tests.eval.arena.conftest import ANSWER, votes_of
 

@@ -11,8 +11,8 @@ from obspy.core.event import Catalog as Events
 
 from catalog.errors import Refusal
 from catalog.truth import ARRIVAL_SCHEMA
-from service.evaluate.arrivals import read_arrivals
-from service.evaluate.events import read_events, read_sites
+from service.evaluate.read.arrivals import read_arrivals
+from service.evaluate.read.events import read_events, read_sites
 
 ROWS = [  # network, station, location, phase as written, P or S, time, event
     ("XX", "A", "", "Pg", "P", "2024-03-01T00:00:01.000000", "ev1"),

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from catalog.truth import SITE_SCHEMA
-from service.evaluate.association import P_SPEED, S_SPEED, support
+from service.evaluate.days.association import P_SPEED, S_SPEED, support
 
 T0 = 1_700_000_000
 PLACES = [(45.0 + 0.1 * (k % 3), -122.0 + 0.15 * (k // 3)) for k in range(9)]

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+import service.evaluate.labelled.traces as running
 import service.evaluate.pieces as pieces
-import service.evaluate.traces as running
 from service.cli import main
 from service.evaluate.arguments import EVALUATION
 from service.evaluate.config import load_evaluation
+from service.evaluate.labelled.traces import per_trace
 from service.evaluate.tables import keep, kept
-from service.evaluate.traces import per_trace
 from tests.conftest import DATA
 from tests.service.examiners import killing
 from workers.examiner import Examiner

@@ -16,12 +16,12 @@ import service.evaluate.pieces as pieces
 from catalog.schema import TraceId, day_start_ns
 from service.cli import main
 from service.evaluate.config import load_evaluation
-from service.evaluate.continuous import Judged
-from service.evaluate.noise_search import noise_of
+from service.evaluate.days.continuous import Judged
+from service.evaluate.days.shifts import shifts_of
+from service.evaluate.days.station_days import StationDays
+from service.evaluate.noise.search import noise_of
 from service.evaluate.pieces import Workbench
 from service.evaluate.pool import Over, examined
-from service.evaluate.shifts import shifts_of
-from service.evaluate.station_days import StationDays
 from service.evaluate.tables import kept
 from tests.service.examiners import killing
 from tests.service.test_evaluate_days import CAMPAIGN, SYNTHETIC, pick

@@ -16,7 +16,7 @@ from service.cli import main
 from service.documents import CampaignError
 from service.evaluate.config import load_evaluation
 from service.evaluate.report import asked_for
-from service.evaluate.snr_families import averages_of, one_a_family
+from service.evaluate.snr.families import averages_of, one_a_family
 from service.evaluate.tables import kept
 from service.prepare import candidate_weights
 

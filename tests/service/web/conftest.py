@@ -23,8 +23,8 @@ from catalog.truth import NOISE_SCHEMA
 from catalog.votes import Votes
 from service.campaign import load_campaign
 from service.evaluate.config import load_evaluation
-from service.evaluate.noise import THRESHOLD_SCHEMA
-from service.evaluate.ready import ready_for_traces
+from service.evaluate.days.ready import ready_for_traces
+from service.evaluate.noise.rates import THRESHOLD_SCHEMA
 from service.evaluate.tables import keep
 from service.prepare import prepare
 from service.provenance import provenance

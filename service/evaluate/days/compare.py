@@ -11,7 +11,7 @@ from eval.comparison import compare, compare_rates
 from eval.reviewed import found_on
 from eval.thresholds import picks_at
 from service.evaluate.config import Evaluation
-from service.evaluate.continuous import Judged
+from service.evaluate.days.continuous import Judged
 from service.evaluate.tables import kept
 
 WITHIN_TOLERANCE = ("recall", "mae_both_found")

@@ -16,9 +16,9 @@ from eval.snr.spreads import predicting
 from eval.snr.table import SNR_SCHEMA, judged, table
 from eval.snr.training import TRAINING_SCHEMA, courses
 from eval.strata import ALL
-from service.evaluate.snr_bins import kept_and_rescored
-from service.evaluate.snr_families import averages_of
-from service.evaluate.snr_question import Question
+from service.evaluate.snr.bins import kept_and_rescored
+from service.evaluate.snr.families import averages_of
+from service.evaluate.snr.question import Question
 
 DECISION_SCHEMA = pa.schema(
     [

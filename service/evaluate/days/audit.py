@@ -20,7 +20,7 @@ from catalog.errors import Refusal
 from catalog.schema import PHASES
 from eval.audit import SHEET_COLUMNS, audited, draw
 from eval.intervals import columns
-from service.evaluate.columns import InputError, rows_of
+from service.evaluate.read.columns import InputError, rows_of
 from service.evaluate.tables import keep, kept
 
 KEY_TABLE = "audit_key"

@@ -21,18 +21,18 @@ from eval.oracle import STRATA, composition, score
 from eval.thresholds import Frozen
 from eval.unread import unread
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.judged import listed_errors, selections
-from service.evaluate.muenchmeyer import tasks
-from service.evaluate.oracle_screen import (
+from service.evaluate.labelled.judged import listed_errors, selections
+from service.evaluate.labelled.muenchmeyer import tasks
+from service.evaluate.labelled.screen import (
     composition_table,
     oracle_tables,
     tasks_table,
     unread_table,
 )
-from service.evaluate.sealed import Looked, check_made, looked_at
+from service.evaluate.labelled.sealed import Looked, check_made, looked_at
+from service.evaluate.labelled.thresholds import thresholds_of
+from service.evaluate.labelled.traces import Traces, extra_strata, per_trace
 from service.evaluate.tables import keep
-from service.evaluate.thresholds import thresholds_of
-from service.evaluate.traces import Traces, extra_strata, per_trace
 
 
 def eval_oracle(options: argparse.Namespace, out: Console) -> int:

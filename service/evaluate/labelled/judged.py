@@ -13,8 +13,8 @@ from catalog.errors import Refusal
 from eval.leakage import clean_only, without_label_errors
 from eval.traces import KEY, few
 from service.evaluate.config import Evaluation
+from service.evaluate.labelled.traces import read_names
 from service.evaluate.tables import kept
-from service.evaluate.traces import read_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from catalog.schema import PHASES
 from catalog.store import Store
 from service.campaign import CandidateConfig
 from service.evaluate.config import Evaluation
-from service.evaluate.station_days import StationDays
+from service.evaluate.days.station_days import StationDays
 from service.prepare import candidate_weights
 from workers.candidate import Candidate
 from workers.engines import Engine, open_engine

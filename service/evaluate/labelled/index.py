@@ -9,7 +9,7 @@ import pyarrow as pa
 from catalog.errors import Refusal
 from eval.leakage import INDEX_SCHEMA
 from service.evaluate.config import Benchmark, Evaluation
-from service.evaluate.traces import PIECE, read_table, table_of
+from service.evaluate.labelled.traces import PIECE, read_table, table_of
 from workers.labelled import open_labelled
 from workers.labelled.traces import Description
 

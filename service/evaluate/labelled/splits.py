@@ -21,9 +21,9 @@ from eval import splits
 from eval.leakage import audit, check_manifest
 from eval.traces import keys
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.index import benchmark_index, training_index
+from service.evaluate.labelled.index import benchmark_index, training_index
+from service.evaluate.labelled.traces import read_names
 from service.evaluate.tables import keep
-from service.evaluate.traces import read_names
 from service.terminal import rows_table
 
 SPLIT_SCHEMA = pa.schema(

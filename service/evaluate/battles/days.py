@@ -26,9 +26,9 @@ from eval.continuous import nanoseconds
 from eval.strata import UNKNOWN
 from eval.thresholds import Frozen, picks_at
 from service.evaluate.config import Evaluation
-from service.evaluate.continuous import Judged
+from service.evaluate.days.continuous import Judged
+from service.evaluate.days.station_days import StationDays
 from service.evaluate.pieces import Workbench
-from service.evaluate.station_days import StationDays
 
 STRATA = ("distance", "snr", "network")
 """What a proposed window's stratum is made of."""

@@ -18,9 +18,9 @@ from eval import reviewed
 from eval.reviewed import found_on
 from eval.thresholds import picks_at
 from service.evaluate.config import Evaluation
-from service.evaluate.continuous import Judged
-from service.evaluate.ready import ready
-from service.evaluate.station_days import StationDays
+from service.evaluate.days.continuous import Judged
+from service.evaluate.days.ready import ready
+from service.evaluate.days.station_days import StationDays
 from workers.decoded import BadFormat
 from workers.snippets import snippet
 from workers.waveform import NS

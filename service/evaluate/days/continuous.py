@@ -35,18 +35,18 @@ from eval.metrics import within
 from eval.reviewed import curve, judged_picks, score
 from eval.shift import movement
 from eval.thresholds import picks_at
-from service.evaluate.arrivals import read_arrivals
-from service.evaluate.association import support
-from service.evaluate.audit import draw_sheet, read_back
 from service.evaluate.config import Continuous, Evaluation, load_evaluation
-from service.evaluate.curves import thresholds_of
-from service.evaluate.events import read_sites
+from service.evaluate.days.association import support
+from service.evaluate.days.audit import draw_sheet, read_back
+from service.evaluate.days.curves import thresholds_of
+from service.evaluate.days.shifts import shifts_of
+from service.evaluate.days.station_days import StationDays
+from service.evaluate.days.truth import truth_on
 from service.evaluate.pieces import Workbench
-from service.evaluate.shifts import shifts_of
+from service.evaluate.read.arrivals import read_arrivals
+from service.evaluate.read.events import read_sites
 from service.evaluate.shown import show
-from service.evaluate.station_days import StationDays
 from service.evaluate.tables import keep
-from service.evaluate.truth import truth_on
 
 LEFT_OUT_SCHEMA = pa.schema([("why", pa.string()), ("count", pa.int64())])
 

@@ -22,9 +22,9 @@ from eval.muenchmeyer import (
     phase_identification,
 )
 from service.evaluate.config import Evaluation
-from service.evaluate.sealed import OPEN, among, split_of
+from service.evaluate.labelled.sealed import OPEN, among, split_of
+from service.evaluate.labelled.traces import answers
 from service.evaluate.tables import keep
-from service.evaluate.traces import answers
 
 SPLITS = {"dev": "development", "development": "development", "val": "development", "test": "test"}
 """Of a benchmark -> of the tasks; training traces are in none."""

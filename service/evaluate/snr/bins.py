@@ -12,8 +12,8 @@ from catalog.store import open_store
 from eval.snr.bins import FILTER_SCHEMA, check_apart, kept, rescored
 from eval.snr.scores import Scores
 from eval.snr.table import table
-from service.evaluate.sealed import among, split_of
-from service.evaluate.snr_question import Question
+from service.evaluate.labelled.sealed import among, split_of
+from service.evaluate.snr.question import Question
 
 
 def kept_and_rescored(question: Question, days: Mapping[str, Scores]) -> pa.Table:

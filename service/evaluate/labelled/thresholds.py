@@ -14,8 +14,8 @@ from catalog.store import open_store
 from eval.thresholds import TIMELY_S, Frozen, Thresholds, equal_counts, f1_timed
 from eval.traces import conformed, keys, peaks
 from service.evaluate.config import Evaluation
-from service.evaluate.equal_rates import check_supported, equal_rates
-from service.evaluate.sealed import among, split_of
+from service.evaluate.labelled.sealed import among, split_of
+from service.evaluate.noise.equal_rates import check_supported, equal_rates
 from service.prepare import candidate_weights
 
 FILE = "thresholds.json"

@@ -32,16 +32,16 @@ from eval.arena.windows import traces_called
 from eval.strata import ALL, bins_of
 from eval.thresholds import Frozen
 from eval.traces import conformed
-from service.evaluate.agreement import agreement_beside
-from service.evaluate.battle_thresholds import battle_thresholds
-from service.evaluate.board_screen import agreement_lines, board_table, matrix_table, side_line
+from service.evaluate.battles.agreement import agreement_beside
+from service.evaluate.battles.days import STRATA as DAY_STRATA
+from service.evaluate.battles.days import DayBattles
+from service.evaluate.battles.screen import agreement_lines, board_table, matrix_table, side_line
+from service.evaluate.battles.thresholds import battle_thresholds
+from service.evaluate.battles.votes import read_votes
 from service.evaluate.config import Arena, Evaluation, load_evaluation
-from service.evaluate.day_battles import STRATA as DAY_STRATA
-from service.evaluate.day_battles import DayBattles
 from service.evaluate.pieces import Workbench
 from service.evaluate.shown import show
 from service.evaluate.tables import keep, kept
-from service.evaluate.votes import read_votes
 
 ROWS = ("rulings", "day_rulings", "voted_rulings", "voted_battles")
 """Tables of single battles, which are not printed."""

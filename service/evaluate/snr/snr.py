@@ -20,13 +20,13 @@ from rich.console import Console
 
 from catalog.errors import Refusal
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.noise import eval_noise
-from service.evaluate.oracle import eval_oracle
+from service.evaluate.labelled.oracle import eval_oracle
+from service.evaluate.noise.rates import eval_noise
 from service.evaluate.pieces import Workbench
 from service.evaluate.shown import show
-from service.evaluate.snr_question import question_of
-from service.evaluate.snr_screen import shown_tables
-from service.evaluate.snr_tables import tables_of
+from service.evaluate.snr.question import question_of
+from service.evaluate.snr.screen import shown_tables
+from service.evaluate.snr.tables import tables_of
 from service.evaluate.tables import keep, kept, outdated
 
 

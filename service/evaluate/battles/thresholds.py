@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from eval.thresholds import Frozen
 from service.evaluate.config import Evaluation
-from service.evaluate.equal_rates import equal_rates
-from service.evaluate.thresholds import kept_thresholds
+from service.evaluate.labelled.thresholds import kept_thresholds
+from service.evaluate.noise.equal_rates import equal_rates
 
 
 def has_battle_thresholds(evaluation: Evaluation) -> bool:

@@ -11,9 +11,9 @@ import pyarrow as pa
 from catalog.examined import SHIFT_SCHEMA
 from catalog.schema import StationDay, day_of
 from service.campaign import CandidateConfig
+from service.evaluate.days.ready import as_picked
+from service.evaluate.days.station_days import StationDays
 from service.evaluate.pieces import Workbench
-from service.evaluate.ready import as_picked
-from service.evaluate.station_days import StationDays
 from workers.day_pieces import SHIFTED_SCHEMA, ShiftDay
 
 MOST_ARRIVALS = 100

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from catalog.schema import StationDay, day_of
 from catalog.truth import ARRIVAL_SCHEMA
-from service.evaluate.arrivals import Arrivals
+from service.evaluate.days.station_days import StationDays
 from service.evaluate.pieces import Workbench
-from service.evaluate.station_days import StationDays
+from service.evaluate.read.arrivals import Arrivals
 from workers.day_pieces import ArrivalDay
 
 

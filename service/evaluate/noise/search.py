@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from catalog.schema import StationDay
 from catalog.truth import NOISE_SCHEMA
-from service.evaluate.arrivals import read_arrivals
 from service.evaluate.config import Noise
-from service.evaluate.events import read_events, read_sites
+from service.evaluate.days.station_days import StationDays
 from service.evaluate.pieces import Workbench
-from service.evaluate.station_days import StationDays
+from service.evaluate.read.arrivals import read_arrivals
+from service.evaluate.read.events import read_events, read_sites
 from workers.day_pieces import NoiseDay, why_none
 from workers.noise_windows import NoiseRule, around_arrivals
 from workers.wavetrain import Spans, wave_spans

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.truth import ARRIVAL_SCHEMA
-from service.evaluate.columns import (
+from service.evaluate.read.columns import (
     NS,
     InputError,
     header_of,

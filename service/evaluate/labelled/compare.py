@@ -22,9 +22,9 @@ from catalog.errors import Refusal
 from eval.comparison import compare, compare_rates, found_in
 from eval.thresholds import Frozen, Thresholds
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.judged import selections
+from service.evaluate.labelled.judged import selections
+from service.evaluate.labelled.thresholds import thresholds_of
 from service.evaluate.tables import keep, kept
-from service.evaluate.thresholds import thresholds_of
 
 COUNTS = ("candidate", "station", "phase", "threshold", "count", "hours")
 UNDEFINED = "undefined"

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.truth import EVENT_SCHEMA, SITE_SCHEMA
-from service.evaluate.arrivals import quakeml_events
-from service.evaluate.columns import (
+from service.evaluate.read.arrivals import quakeml_events
+from service.evaluate.read.columns import (
     InputError,
     instant,
     number,

@@ -23,13 +23,13 @@ from catalog.errors import Refusal
 from catalog.schema import PHASES
 from catalog.truth import NOISE_COLUMNS, NOISE_SCHEMA
 from eval.noise import rates, station_rates, thresholds_at
-from service.evaluate.columns import InputError, instant, location_code, rows_of, station_code
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.curves import thresholds_of
-from service.evaluate.noise_search import METADATA, noise_of
+from service.evaluate.days.curves import thresholds_of
+from service.evaluate.days.station_days import StationDays
+from service.evaluate.noise.search import METADATA, noise_of
 from service.evaluate.pieces import Workbench
+from service.evaluate.read.columns import InputError, instant, location_code, rows_of, station_code
 from service.evaluate.shown import show
-from service.evaluate.station_days import StationDays
 from service.evaluate.tables import keep
 
 WHY_SCHEMA = pa.schema([("what", pa.string()), ("why", pa.string()), ("count", pa.int64())])

@@ -18,13 +18,13 @@ from eval.snr.scores import Measure, Scores
 from eval.snr.table import KINDS, UNKNOWN, Families
 from eval.thresholds import Thresholds, picks_at
 from service.evaluate.config import Evaluation
-from service.evaluate.continuous import Judged
-from service.evaluate.equal_rates import equal_rates
+from service.evaluate.days.continuous import Judged
+from service.evaluate.labelled.thresholds import thresholds_of
+from service.evaluate.labelled.traces import extra_strata
+from service.evaluate.noise.equal_rates import equal_rates
 from service.evaluate.pieces import Workbench
-from service.evaluate.snr_families import families_of, one_a_family
+from service.evaluate.snr.families import families_of, one_a_family
 from service.evaluate.tables import kept
-from service.evaluate.thresholds import thresholds_of
-from service.evaluate.traces import extra_strata
 
 
 @dataclass(frozen=True, slots=True)

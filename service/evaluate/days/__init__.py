@@ -1,0 +1,1 @@
+"""Continuous days: picks of a catalogue against what analysts read there."""

@@ -1,0 +1,1 @@
+"""Labelled traces: run, split, judged and compared where candidates are told where to look."""

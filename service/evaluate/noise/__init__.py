@@ -1,0 +1,1 @@
+"""Verified noise: where it is, false picks in it, thresholds of equal false picks per hour."""

@@ -1,0 +1,1 @@
+"""Whether a benchmark can tell candidates apart: signal and noise of its figures."""
