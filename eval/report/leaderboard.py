@@ -44,6 +44,13 @@ NO_WINNER = (
     "and can be bought with recall. Candidates stand in the order of the evaluation file."
 )
 
+EQUAL_PICKS, EQUAL_FALSE_PICKS = "comparison_days_equal_picks", "comparison_days_equal_false_picks"
+
+AT_EQUAL = {
+    EQUAL_PICKS: "continuous days, at as many picks as the baseline",
+    EQUAL_FALSE_PICKS: "continuous days, at equal false picks an hour of noise",
+}
+
 
 def headline(subject: Subject) -> Section:
     noise = rows_of(subject.tables, "noise_rates", RATE_SCHEMA)
@@ -64,6 +71,9 @@ def headline(subject: Subject) -> Section:
     parts.append(Words(list(_said(subject, comparisons, noise)), "What can be concluded"))
     for what, rows in comparisons.items():
         if rows:
+            parts.append(_differences(subject, what, rows))
+    for name, what in AT_EQUAL.items():
+        if rows := rows_of(subject.tables, name, COMPARISON_SCHEMA):
             parts.append(_differences(subject, what, rows))
     if len(subject.candidates) > 1:
         if not comparisons["labelled traces"] and (oracle or not days):

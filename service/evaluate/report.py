@@ -22,6 +22,7 @@ from rich.console import Console
 from catalog.errors import Refusal
 from catalog.store import open_store
 from eval.oracle import ORACLE_SCHEMA
+from eval.report.leaderboard import EQUAL_FALSE_PICKS, EQUAL_PICKS
 from eval.report.page import render
 from eval.report.rows import of, rows_of
 from eval.report.section import Subject
@@ -32,13 +33,17 @@ from eval.thresholds import Thresholds
 from service.evaluate.arguments import add_evaluations
 from service.evaluate.battles.battles import keep_battles
 from service.evaluate.battles.thresholds import has_battle_thresholds
+from service.evaluate.compared_days import (
+    compared_at_equal_false_picks,
+    compared_at_equal_picks,
+    compared_days,
+)
 from service.evaluate.config import Evaluation, load_evaluation
-from service.evaluate.days.compare import compared_days
 from service.evaluate.days.continuous import Judged
 from service.evaluate.days.snippets import snippets
 from service.evaluate.pieces import Workbench
 from service.evaluate.sources import provenance, same_sources, with_unfinished
-from service.evaluate.tables import FOLDER, keep, kept, outdated
+from service.evaluate.tables import FOLDER, forget, keep, kept, outdated
 
 What = Callable[[argparse.Namespace, Console], int]
 
@@ -102,7 +107,7 @@ def make_tables(
         say.print("paired comparison of the days, and windows to look at")
         bench = Workbench.of(evaluation, say, address)
         judged = Judged.of(evaluation, path, bench)
-        keep(folder, "comparison_days", compared_days(evaluation, judged))
+        _keep_compared_days(evaluation, judged, say)
         keep(folder, "snippets", snippets(evaluation, judged, bench.store))
     battled = any(kept(folder, f"{where}rulings") is not None for where in ("", "day_"))
     voted = evaluation.arena is not None and evaluation.arena.votes is not None
@@ -115,6 +120,17 @@ def make_tables(
     sources = provenance(evaluation)  # with the thresholds that were solved
     keep(folder, "provenance", with_unfinished(sources, unfinished))
     return codes
+
+
+def _keep_compared_days(evaluation: Evaluation, judged: Judged, say: Console) -> None:
+    folder = Path(evaluation.out)
+    keep(folder, "comparison_days", compared_days(evaluation, judged))
+    keep(folder, EQUAL_PICKS, compared_at_equal_picks(evaluation, judged))
+    try:
+        keep(folder, EQUAL_FALSE_PICKS, compared_at_equal_false_picks(evaluation, judged))
+    except Refusal as refusal:  # little noise: the page has the other comparisons
+        say.print(f"continuous days are not compared at equal false picks: {refusal}")
+        forget(folder, EQUAL_FALSE_PICKS)
 
 
 def asked_for(evaluation: Evaluation) -> list[str]:

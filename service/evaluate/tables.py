@@ -42,6 +42,12 @@ def kept(out: Path, name: str) -> pa.Table | None:
     return pq.read_table(path) if path.exists() else None
 
 
+def forget(out: Path, name: str) -> None:
+    """Removes the table of that name, if there is one: what it said no longer holds."""
+    for suffix in (".parquet", ".csv"):
+        (out / FOLDER / f"{name}{suffix}").unlink(missing_ok=True)
+
+
 def outdated(out: Path, name: str) -> bool:
     """Whether there is a table of that name that other code made, whose numbers may mean something
     else."""

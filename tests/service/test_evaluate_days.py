@@ -11,14 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from catalog.query import Catalog
 from catalog.runs import write_run_record
 from catalog.schema import TraceId, day_start_ns
 from catalog.truth import NOISE_SCHEMA
 from eval.continuous import score as score_complete
+from eval.report.leaderboard import EQUAL_FALSE_PICKS, EQUAL_PICKS
+from eval.reviewed import judged_picks
+from eval.thresholds import picks_at
 from service.campaign import load_campaign
 from service.cli import main
+from service.evaluate.config import load_evaluation
+from service.evaluate.days.continuous import Judged
+from service.evaluate.pieces import Workbench
 from service.evaluate.tables import kept
 from service.prepare import prepare
 from service.provenance import provenance
@@ -362,3 +369,28 @@ def test_real_hours_against_the_analysts(data: Path, tmp_path: Path, capsys) -> 
     for phase, count in (("P", 4), ("S", 2)):
         row = only(facts["continuous"], phase=phase, metric="recall_0.25s", stratum="all")
         assert (row["matched"], row["n"]) == (count, count)
+
+
+def test_days_are_compared_at_equal_picks_and_equal_false_picks(picked, evaluate, tmp_path):
+    """At equal picks both emit as many; with one hour of noise equal false picks are refused."""
+    evaluate("report", COMPLETE + NOISE)
+    path = picked / f"{tmp_path.name}.toml"
+    evaluation = load_evaluation(path)
+    judged = Judged.of(evaluation, path, Workbench.of(evaluation, Console(stderr=True)))
+    stored, arrivals = judged.picks, judged.arrivals
+    at_one = picks_at(stored, 0.3)
+    for phase in "PS":
+        here = pc.field("phase") == phase
+        wanted = at_one.filter(here & (pc.field("candidate") == "synthetic")).num_rows
+        early = stored.filter(here & (pc.field("candidate") == "synthetic_early"))
+        tried = [picks_at(early, t) for t in pc.unique(early["probability"]).to_pylist()]
+        standing = next(table for table in tried if table.num_rows == wanted)
+        hits = pc.sum(judged_picks(standing, arrivals)["matched"]).as_py()
+        row = only(
+            table_of(tmp_path, EQUAL_PICKS).to_pylist(),
+            candidate="synthetic_early", phase=phase, measure="recall",
+        )  # fmt: skip
+        assert row["value"] == pytest.approx(hits / arrivals.filter(here).num_rows)
+    assert kept(tmp_path, EQUAL_FALSE_PICKS) is None
+    evaluate("report", COMPLETE + NOISE + "target_rate = 40\n")
+    assert table_of(tmp_path, EQUAL_FALSE_PICKS).num_rows == 4
