@@ -122,12 +122,16 @@ def threshold_for_rate(
     return threshold_for_count(probability, allowed, saddle, floor)
 
 
-def equal_counts(picks: pa.Table, count: Mapping[str, int]) -> Thresholds:
+def equal_counts(
+    picks: pa.Table,
+    count: Mapping[str, int],
+    floors: Mapping[str, Mapping[str, float]] | None = None,
+) -> Thresholds:
     """Thresholds at which every candidate emits as many picks of a phase.
 
     picks: `candidate`, `phase`, `probability` and, of continuous days, `saddle`; of labelled
-    windows `eval.traces.peaks`. count: phase -> picks. Equal probabilities may leave a candidate
-    with fewer.
+    windows `eval.traces.peaks`. count: phase -> picks. floors: candidate -> phase -> what its picks
+    were stored from. Equal probabilities, or a floor, may leave a candidate with fewer.
     """
     each: dict[str, dict[str, float]] = {}
     for candidate in sorted(pc.unique(picks["candidate"].cast(pa.string())).to_pylist()):
@@ -137,7 +141,10 @@ def equal_counts(picks: pa.Table, count: Mapping[str, int]) -> Thresholds:
             of_phase = own.filter(pc.field("phase") == phase)
             saddle = of_phase["saddle"].to_numpy() if "saddle" in own.column_names else None
             each[candidate][phase] = threshold_for_count(
-                of_phase["probability"].to_numpy(), wanted, saddle
+                of_phase["probability"].to_numpy(),
+                wanted,
+                saddle,
+                floors[candidate][phase] if floors else 0.0,
             )
     return Thresholds(each)
 

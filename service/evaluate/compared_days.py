@@ -56,7 +56,7 @@ def compared_at_equal_picks(evaluation: Evaluation, judged: Judged) -> pa.Table:
     standing = picks_at(stored, evaluation.threshold)
     own = standing.filter(pc.field("candidate") == evaluation.against)
     counts = {phase: own.filter(pc.field("phase") == phase).num_rows for phase in PHASES}
-    return _found(evaluation, judged, equal_counts(stored, counts))
+    return _found(evaluation, judged, equal_counts(stored, counts, judged.days.floors))
 
 
 def compared_at_equal_false_picks(evaluation: Evaluation, judged: Judged) -> pa.Table:
@@ -69,6 +69,7 @@ def compared_at_equal_false_picks(evaluation: Evaluation, judged: Judged) -> pa.
     check_supported(evaluation)
     if without:
         raise Refusal(f"thresholds: none of {without} meets the target rate of noise")
+    judged.days.check_thresholds(frozen.thresholds, evaluation.names)
     return _found(evaluation, judged, frozen.thresholds)
 
 

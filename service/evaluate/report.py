@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -91,29 +92,32 @@ def make_tables(
     stale = before is not None and not same_sources(before, sources)
     stale = stale or any(outdated(folder, name) for name in names)
     codes, unfinished = [], []
+    bench = Workbench.of(evaluation, say, address)
+
+    def attempt(what: str, make: Callable[[], int]) -> None:
+        try:
+            codes.append(make())
+        except Refusal as refusal:  # the page says what is missing, and the rest stands
+            say.print(f"{what}: {refusal}")
+            codes.append(1)
+            return
+        if codes[-1]:
+            unfinished.append(what)
+
     if stale and "snr" not in asked and kept(folder, "snr") is not None:
         asked.append("snr")  # by hand, of what has changed since
     for what in asked:
         if what in whats and (stale or kept(folder, MADE_BY[what]) is None):
             say.print(f"tidepick eval {what} {path}")
-            try:
-                codes.append(whats[what](_options(what, path, address), say))
-                if codes[-1]:
-                    unfinished.append(what)
-            except Refusal as refusal:  # the page says what is missing, and the rest stands
-                say.print(f"tidepick eval {what}: {refusal}")
-                codes.append(1)
+            attempt(what, partial(whats[what], _options(what, path, address), say))
     if evaluation.continuous is not None and (stale or kept(folder, "snippets") is None):
         say.print("paired comparison of the days, and windows to look at")
-        bench = Workbench.of(evaluation, say, address)
-        judged = Judged.of(evaluation, path, bench)
-        _keep_compared_days(evaluation, judged, say)
-        keep(folder, "snippets", snippets(evaluation, judged, bench.store))
+        attempt("continuous days", partial(_keep_days, evaluation, path, bench))
     battled = any(kept(folder, f"{where}rulings") is not None for where in ("", "day_"))
     voted = evaluation.arena is not None and evaluation.arena.votes is not None
     if (stale and battled) or (fights(evaluation) and (voted or not battled)):
         say.print(f"tidepick arena battle {path}")  # votes may have come since
-        keep_battles(evaluation, Workbench.of(evaluation, say, address))
+        attempt("arena battle", partial(_keep_battles, evaluation, bench))
     _keep_residuals(folder)
     if evaluation.splits is not None and kept(folder, "openings") is not None:
         keep(folder, "openings", openings(open_store(evaluation.splits)))  # there may be new ones
@@ -122,15 +126,28 @@ def make_tables(
     return codes
 
 
-def _keep_compared_days(evaluation: Evaluation, judged: Judged, say: Console) -> None:
+def _keep_days(evaluation: Evaluation, path: Path, bench: Workbench) -> int:
+    """What the page has of continuous days beside what `tidepick eval continuous` made."""
     folder = Path(evaluation.out)
-    keep(folder, "comparison_days", compared_days(evaluation, judged))
-    keep(folder, EQUAL_PICKS, compared_at_equal_picks(evaluation, judged))
+    for name in ("comparison_days", EQUAL_PICKS, EQUAL_FALSE_PICKS, "snippets"):
+        forget(folder, name)
+    judged = Judged.of(evaluation, path, bench)
+    try:
+        keep(folder, "comparison_days", compared_days(evaluation, judged))
+        keep(folder, EQUAL_PICKS, compared_at_equal_picks(evaluation, judged))
+    except ValueError as error:
+        raise Refusal(f"continuous days cannot be compared: {error}") from error
+    keep(folder, "snippets", snippets(evaluation, judged, bench.store))
     try:
         keep(folder, EQUAL_FALSE_PICKS, compared_at_equal_false_picks(evaluation, judged))
     except Refusal as refusal:  # little noise: the page has the other comparisons
-        say.print(f"continuous days are not compared at equal false picks: {refusal}")
-        forget(folder, EQUAL_FALSE_PICKS)
+        bench.console.print(f"continuous days are not compared at equal false picks: {refusal}")
+    return bench.tell_unfinished()
+
+
+def _keep_battles(evaluation: Evaluation, bench: Workbench) -> int:
+    keep_battles(evaluation, bench)
+    return bench.tell_unfinished()
 
 
 def asked_for(evaluation: Evaluation) -> list[str]:

@@ -151,3 +151,19 @@ def test_a_peak_far_from_its_label_costs_f1_twice_and_the_best_is_that_of_every_
 
     never = pa.table(columns | {"probability": score, "residual_s": np.full(60, 2.0)})
     assert f1_timed(never, 0.3).at("one", "P") == 1.0
+
+
+def test_equal_counts_stay_at_the_floor_where_there_are_fewer_picks():
+    """Half of a threshold below the floor would be under every saddle: no pick would stand."""
+    picks = pa.table(
+        {
+            "candidate": pa.repeat("few", 4),
+            "phase": pa.repeat("P", 4),
+            "probability": pa.array([0.5, 0.4, 0.3, 0.2], pa.float32()),
+            "saddle": pa.array([0.04, 0.02, 0.03, 0.001], pa.float32()),
+        }
+    )
+    for count in (4, 10):
+        solved = equal_counts(picks, {"P": count}, {"few": {"P": 0.1}})
+        assert solved.at("few", "P") == 0.1
+        assert picks_at(picks, solved).num_rows == 4

@@ -394,3 +394,15 @@ def test_days_are_compared_at_equal_picks_and_equal_false_picks(picked, evaluate
     assert kept(tmp_path, EQUAL_FALSE_PICKS) is None
     evaluate("report", COMPLETE + NOISE + "target_rate = 40\n")
     assert table_of(tmp_path, EQUAL_FALSE_PICKS).num_rows == 4
+
+
+def test_a_refused_part_leaves_the_page(picked, evaluate, tmp_path):
+    """No noise window is left, so there are no thresholds for battles: all the rest is there."""
+    (picked / "elsewhere.csv").write_text(
+        "network,station,start,end\nYY,Q,2020-01-01T00:00:00Z,2020-01-01T00:01:00Z\n"
+    )
+    noise = '[noise]\ncatalog = "catalog"\nwindows = "elsewhere.csv"\n[arena]\n'
+    told = evaluate("report", COMPLETE + noise, code=1)
+    assert Path(told["report"]).exists()
+    assert table_of(tmp_path, "continuous").num_rows and kept(tmp_path, "noise_rates") is None
+    assert table_of(tmp_path, "snippets").schema.names

@@ -41,7 +41,13 @@ from service.evaluate.battles.votes import read_votes
 from service.evaluate.config import Arena, Evaluation, load_evaluation
 from service.evaluate.pieces import Workbench
 from service.evaluate.shown import show
-from service.evaluate.tables import keep, kept
+from service.evaluate.tables import forget, keep, kept
+
+MADE = (
+    *(f"{where}{table}" for where in ("", "day_") for table in ("rulings", "ruled_board")),
+    *("ruled_matrix", "day_ruled_matrix", "voted_board", "voted_matrix", "voted_sides"),
+    *("voted_rulings", "voted_battles", "arena_agreement"),
+)
 
 ROWS = ("rulings", "day_rulings", "voted_rulings", "voted_battles")
 """Tables of single battles, which are not printed."""
@@ -69,7 +75,7 @@ def arena_battle(options: argparse.Namespace, out: Console) -> int:
         out.print(side_line(tables["voted_sides"]))
     for line in agreement_lines(tables.get("arena_agreement")):
         out.print(line)
-    return 0
+    return bench.tell_unfinished()
 
 
 def keep_battles(
@@ -80,8 +86,11 @@ def keep_battles(
         tables, facts = _battles(evaluation, bench)
     except ValueError as error:
         raise Refusal(f"arena: {error}") from error
+    folder = Path(evaluation.out)
+    for name in MADE:
+        forget(folder, name)  # of days or votes that are no longer named
     for name, table in tables.items():
-        keep(Path(evaluation.out), name, table)
+        keep(folder, name, table)
     return tables, facts
 
 

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.battles import RULED_SCHEMA
-from catalog.errors import Refusal
-from catalog.schema import PHASES, StationDay, day_of
+from catalog.schema import StationDay, day_of
 from catalog.truth import ARRIVAL_SCHEMA
 from eval.arena.battles import battles
 from eval.arena.proposals import WINDOW_S, WINDOWS, propose
@@ -51,7 +50,7 @@ class DayBattles:
         """names: candidates that have thresholds. Raises Refusal where a threshold is below what
         the catalogue stores."""
         judged = Judged.of(evaluation, Path(evaluation.out), bench)
-        check_floors(judged.days, frozen, names)
+        judged.days.check_thresholds(frozen.thresholds, names)
         own = judged.picks.filter(
             pc.is_in(judged.picks["candidate"].cast(pa.string()), pa.array(names))
         )
@@ -115,18 +114,6 @@ class DayBattles:
             for row, start, end in zip(windows.to_pylist(), starts, ends, strict=True)
         ]
         return windows.filter(pa.array(kept, pa.bool_()))
-
-
-def check_floors(days: StationDays, frozen: Frozen, names: Sequence[str]) -> None:
-    """Raises Refusal where picks that a threshold asks for were not stored."""
-    for name in names:
-        for phase in PHASES:
-            threshold, floor = frozen.thresholds.at(name, phase), days.floors[name][phase]
-            if threshold < floor:
-                raise Refusal(
-                    f"arena: {name!r} stands at {phase} {threshold:g}, and its picks are stored "
-                    f"from {floor:g} on; pick again with a lower {phase}_threshold"
-                )
 
 
 def _candidates_on(days: StationDays, names: Sequence[str]) -> pa.Table:

@@ -15,6 +15,7 @@ from catalog.query import Catalog
 from catalog.schema import PHASES, StationDay, TraceId
 from eval.days import on_days, picked_days
 from eval.strata import with_pick_snr
+from eval.thresholds import Thresholds
 from service.campaign import Campaign, CandidateConfig
 from service.prepare import candidate_weights
 from workers.archives import Archive, ArchiveConfig, open_archive
@@ -86,6 +87,17 @@ class StationDays:
                 f"threshold {threshold:g}: picks are stored from {self.floor:g} on; give that or "
                 "more, or pick again with a lower P_threshold and S_threshold"
             )
+
+    def check_thresholds(self, thresholds: Thresholds, names: Sequence[str]) -> None:
+        """Raises Refusal where picks that a candidate's threshold asks for were not stored."""
+        for name in names:
+            for phase in PHASES:
+                threshold, floor = thresholds.at(name, phase), self.floors[name][phase]
+                if threshold < floor:
+                    raise Refusal(
+                        f"{name!r} stands at {phase} {threshold:g}, and its picks are stored from "
+                        f"{floor:g} on; pick again with a lower {phase}_threshold"
+                    )
 
     def only(self, stations: set[tuple[str, str]]) -> StationDays:
         """Those of the stations (network, station)."""

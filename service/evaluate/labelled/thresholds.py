@@ -66,7 +66,11 @@ def _another(
     weights = _weights(evaluation)
     if other := sorted(n for n in weights if frozen.weights.get(n, weights[n]) != weights[n]):
         return f"the weights of {other} are others"
-    if tuning is not None and tuning.num_rows and digest(_keys(tuning)) != frozen.rows_digest:
+    if tuning is None:
+        check_supported(evaluation)
+        if equal_rates(evaluation, names)[0].rows_digest != frozen.rows_digest:
+            return "the noise windows are others"
+    elif tuning.num_rows and digest(_keys(tuning)) != frozen.rows_digest:
         return "the traces of the tuning split are others"
     return ""
 

@@ -53,6 +53,9 @@ def equal_rates(evaluation: Evaluation, names: Sequence[str]) -> tuple[Frozen, l
     columns = [windows[name].to_pylist() for name in places]
     keys = [".".join(map(str, key)) for key in zip(*columns, strict=True)]
     rule = f"at most {target:g} false picks a station-hour and phase"
+    hours = max((row["hours"] or 0.0 for row in table.to_pylist()), default=0.0)
+    if target * hours < LEAST_PICKS:
+        rule += f", {target * hours:.0f} in all the noise there is: they rest on chance"
     frozen = Frozen.solved(Thresholds(whole), rule, SPLIT, keys)
     return frozen, [name for name in names if name not in whole]
 

@@ -104,6 +104,7 @@ def _of_days(
     if evaluation.continuous is None:
         return {}
     days = Judged.of(evaluation, path, bench)
+    days.days.check_thresholds(thresholds, names)
     own = days.picks.filter(pc.is_in(days.picks["candidate"].cast(pa.string()), pa.array(names)))
     return of_days(
         picks_at(own, thresholds),

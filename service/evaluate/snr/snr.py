@@ -65,8 +65,8 @@ def _run_what_lacks(
         evaluation=asked_with.evaluation, json=False, address=asked_with.address, open_test=None
     )
     runs: list[tuple[str, bool, Callable[[argparse.Namespace, Console], int]]] = [
-        ("traces", True, eval_oracle),
         ("noise_thresholds", evaluation.noise is not None, eval_noise),
+        ("traces", True, eval_oracle),  # perhaps at thresholds that noise gives
     ]
     for name, asked, run in runs:
         if asked and (kept(folder, name) is None or outdated(folder, name)):
