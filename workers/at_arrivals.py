@@ -12,7 +12,7 @@ from workers.amplitude import NOISE_S, SIGNAL_S, half_range
 from workers.span import Span
 from workers.waveform import NS, BoolArray
 
-SEEN_RULE = 1
+SEEN_RULE = 2
 
 
 @dataclass(frozen=True, slots=True)

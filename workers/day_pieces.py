@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from catalog.examined import SHIFT_SCHEMA
 from catalog.schema import StationDay, digest
+from catalog.store import AccessDenied
 from catalog.truth import NOISE_SCHEMA
+from catalog.verbs import CredentialsRefused
 from workers.archives import ArchiveConfig
 from workers.at_arrivals import SEEN_RULE, seen
+from workers.decoded import BadFormat
 from workers.examiner import Examiner
 from workers.noise_windows import NoiseRule, noise_windows
 from workers.picker import StoredCandidate
@@ -34,7 +37,8 @@ RATE = 100
 AROUND_NS = 5 * NS
 
 WHY = b"tidepick_why"
-"""In the metadata of a day's noise windows: why how many others are none, as JSON."""
+"""In a table's metadata, as JSON: of noise windows, why how many others are none; of arrivals in
+other windows, network, station, location, phase, ns and why of each that could not be read."""
 
 SEEN_SCHEMA = pa.schema(
     [
@@ -44,12 +48,19 @@ SEEN_SCHEMA = pa.schema(
     ]
 )
 
+Arrival = tuple[str, str, str, str, int]
+"""Network, station, location, phase, and ns."""
+
 SHIFTED_SCHEMA = pa.schema([field for field in SHIFT_SCHEMA if field.name != "candidate"])
 
 
 @dataclass(frozen=True, slots=True)
 class PickedDay:
-    """A station-day and where it was read from. version: what is new when it is picked anew."""
+    """A station-day and where it was read from.
+
+    version: what is new when it is picked anew, be it again, in another catalogue, or with another
+    meaning of a pick (`SEMANTICS_VERSION`).
+    """
 
     day: StationDay
     archive: ArchiveConfig
@@ -131,7 +142,8 @@ class ArrivalDay:
         start = max(day.start_ns, self.times[0] - AROUND_NS)
         end = min(day.end_ns, self.times[-1] + AROUND_NS)
         archive, quality = examiner.archive(self.picked.archive), self.picked.quality
-        found = seen(spans_over(archive, day.trace, start, end, RATE, quality), times)
+        there = np.minimum(times, day.end_ns - NS // RATE)  # no later than the day's last sample
+        found = seen(spans_over(archive, day.trace, start, end, RATE, quality), there)
         snr_db = pa.array(found.snr_db, mask=np.isnan(found.snr_db))
         stamps = pa.array(times, SEEN_SCHEMA.field("time").type)
         return {"": pa.table([stamps, pa.array(found.recorded), snr_db], schema=SEEN_SCHEMA)}
@@ -140,7 +152,11 @@ class ArrivalDay:
 @dataclass(frozen=True, slots=True)
 class ShiftDay:
     """Arrivals (phase, ns) of a station-day, picked under `count` sets of windows over 1 s:
-    SHIFTED_SCHEMA, a table a candidate."""
+    SHIFTED_SCHEMA, a table a candidate, with WHY in its metadata.
+
+    An arrival that cannot be read (beside midnight it takes the next day's object too) costs no
+    other; where none can, the day cannot.
+    """
 
     picked: PickedDay
     arrivals: tuple[tuple[str, int], ...]
@@ -173,8 +189,18 @@ class ShiftDay:
             "network": trace.network, "station": trace.station, "location": trace.location,
         }  # fmt: skip
         rows: dict[str, list[dict[str, object]]] = {name: [] for name in self.keys}
+        lost: list[tuple[object, ...]] = []
         for phase, time in self.arrivals:
-            for found in shift_picks(archive, trace, phase, time, candidates, self.count):
+            try:
+                every = list(shift_picks(archive, trace, phase, time, candidates, self.count))
+            except CredentialsRefused:  # it is not about these samples
+                raise
+            except (AccessDenied, BadFormat) as error:
+                lost.append((*where.values(), phase, time, str(error)))
+                if len(lost) == len(self.arrivals):
+                    raise
+                continue
+            for found in every:
                 nothing = np.isnan(found.probability)
                 rows[found.candidate].append(
                     where
@@ -186,4 +212,12 @@ class ShiftDay:
                         "probability": None if nothing else found.probability,
                     }
                 )
-        return {n: pa.Table.from_pylist(each, SHIFTED_SCHEMA) for n, each in rows.items()}
+        schema = SHIFTED_SCHEMA.with_metadata({WHY: json.dumps(lost)})
+        return {name: pa.Table.from_pylist(each, schema) for name, each in rows.items()}
+
+
+def lost_arrivals(shifted: Iterable[pa.Table]) -> Iterator[tuple[Arrival, str]]:
+    """Of ShiftDays' tables: arrivals that could not be read, and why."""
+    for table in shifted:
+        for network, station, location, phase, time, why in json.loads(table.schema.metadata[WHY]):
+            yield (network, station, location, phase, time), why

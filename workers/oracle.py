@@ -1,6 +1,6 @@
 """Candidates on labelled traces, told where to look: the per-trace table (TRACE_SCHEMA).
 
-The window of a trace, RULE 1: 3001 samples of the candidate's grid in which the label of P (of S,
+The window of a trace, RULE 2: 3001 samples of the candidate's grid in which the label of P (of S,
 where P has none) stands at sample 1000, moved as little as keeps the window inside the trace. S
 counts where it falls into the same window. What a candidate says of a phase is its highest
 probability within 5 s of the label, inclusive and inside the window, and where that stands.
@@ -35,7 +35,7 @@ from workers.labelled_windows import (
 )
 from workers.phasenet import WINDOW
 
-RULE = 1
+RULE = 2
 BEFORE = 1000
 """Samples of the window before the label that it is cut by."""
 

@@ -25,7 +25,7 @@ from workers.waveform import NS, grid_time
 NEAR_S = 1.0
 """A pick is that of the arrival where none of its phase within so much is more probable."""
 
-SHIFT_RULE = 1
+SHIFT_RULE = 2
 AROUND_NS = 5 * NS
 
 

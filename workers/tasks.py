@@ -36,7 +36,7 @@ from workers.labelled_windows import (
 from workers.oracle import around
 from workers.phasenet import WINDOW
 
-TASK_RULE = 1
+TASK_RULE = 2
 PICK_S = 10
 PLACES = (0.5, 0.25, 0.75, 0.1, 0.9)
 """Of the label in a window of 10 s, in order of preference."""

@@ -1,6 +1,7 @@
 """What evaluations ask of station-days, piece by piece: each once, by whomever, whatever dies."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+import service.evaluate.days.station_days as station_days
 import service.evaluate.pieces as pieces
-from catalog.schema import TraceId, day_start_ns
+from catalog.schema import StationDay, TraceId, day_start_ns
+from catalog.store import AccessDenied, LocalStore
 from service.cli import main
 from service.evaluate.config import load_evaluation
 from service.evaluate.days.continuous import Judged
@@ -172,6 +175,69 @@ def test_what_cannot_be_read_is_told_and_looked_at_again(folder, tell):
     for each, body in held.items():
         each.write_bytes(body)
     assert same(tell("damaged"), whole)
+
+
+def test_an_arrival_beside_a_day_that_is_refused_costs_no_other(
+    folder, path, tmp_path, monkeypatch
+):
+    """The archive lists objects of the day before, which may not be read."""
+    evaluation = load_evaluation(path)
+    days = StationDays.open(evaluation.noise.catalog, evaluation.candidate, "continuous")
+    early, inside = (day_start_ns(DAYS[0]) + s * 10**9 for s in (2, 100))
+    codes = {"network": "XX", "station": "A", "location": "", "phase": "P"}
+    stamps = pa.array([early, inside], pa.timestamp("ns", tz="UTC"))
+    arrivals = pa.Table.from_pylist([codes, codes]).append_column("time", stamps)
+
+    def told(where, arrivals):
+        update = {"traces": str(tmp_path / where)}
+        bench = Workbench.of(evaluation.model_copy(update=update), Console(quiet=True))
+        return shifts_of(days, arrivals, evaluation.candidate, 2, 0, bench)
+
+    whole, why = told("whole", arrivals)
+    assert not why and whole.num_rows == 2 * 2 * 2
+    refused = []
+    for own in (folder / "archive").rglob("XX.A.*.061"):
+        refused.append(shutil.copy(own, own.with_suffix(".060")))
+    fetch = LocalStore.fetch_part
+
+    def refuse(self, key, *rest, **more):
+        if key.endswith(".060"):
+            raise AccessDenied(13, f"access denied: {key}")
+        return fetch(self, key, *rest, **more)
+
+    monkeypatch.setattr(LocalStore, "fetch_part", refuse)
+    for _ in ("made", "read back"):
+        shifts, why = told("refused", arrivals)
+        assert set(shifts["time"].cast("int64").to_pylist()) == {inside}
+        assert shifts.num_rows == 2 * 2
+        assert [(n, "access denied" in each) for each, n in why.items()] == [(1, True)]
+    lost, why = told("lost", arrivals.slice(0, 1))
+    assert not lost.num_rows and [*why.values()] == [1]
+    for each in refused:
+        each.unlink()
+    assert told("lost", arrivals.slice(0, 1))[0].num_rows == 2 * 2, "it is looked at again"
+
+
+def test_a_day_picked_in_another_catalogue_or_to_another_meaning_is_another(
+    folder, path, tmp_path, monkeypatch
+):
+    """The same campaign: its runs have one name, and both begin with generation 0."""
+    day = StationDay(TRACES[0], DAYS[0])
+    evaluation = load_evaluation(path)
+    one, other = evaluation.noise.catalog, str(tmp_path / "other")
+
+    def version(url):
+        days = StationDays.open(url, evaluation.candidate, "continuous")
+        return days.held[day], days.picked(day).version
+
+    again = folder / f"{tmp_path.name}.campaign.toml"
+    campaign = (folder / "campaign.toml").read_text()
+    again.write_text(campaign.replace('catalog = "catalog"', f'catalog = "{other}"'))
+    pick(again)
+    first, second = version(one), version(other)
+    assert first[0] == second[0] and first[1] != second[1] and version(one) == first
+    monkeypatch.setattr(station_days, "SEMANTICS_VERSION", 99)
+    assert version(one)[1] != first[1]
 
 
 def test_what_a_lost_worker_left_undone_is_told_and_made_by_the_next_report(

@@ -8,10 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.schema import DAY_NS, StationDay, TraceId
+from catalog.store import S3Options
 from workers.archives import ArchiveConfig
 from workers.day_pieces import ArrivalDay, NoiseDay, PickedDay, ShiftDay
+from workers.examiner import Examination, Examiner
 from workers.noise_windows import NoiseRule
 from workers.picker import StoredCandidate
+from workers.synthetic import network_days, write_sds
+from workers.waveform import NS
 
 DAY = StationDay(TraceId("XX", "A", "", "HH"), date(2024, 3, 1))
 PICKED = PickedDay(DAY, ArchiveConfig(kind="sds", root="/data"), "strict", "run.0")
@@ -72,3 +76,15 @@ def test_names_of_candidates_others_and_the_order_of_arrivals_do_not_count():
     alone = ShiftDay.of(PICKED, arrivals, 4, [candidate("a", "1")]).keys["a"]
     both = ShiftDay.of(PICKED, arrivals[::-1], 4, [candidate("z", "2"), candidate("b", "1")]).keys
     assert both["b"] == alone != both["z"]
+
+
+def test_an_arrival_after_the_last_sample_of_its_day_is_looked_at_there(tmp_path):
+    last = DAY.end_ns - 10_000_000
+    rng = np.random.default_rng(0)
+    write_sds(tmp_path, network_days([DAY.trace], DAY.end_ns - 60 * NS, 60.0, 0.0, rng))
+    picked = replace(PICKED, archive=ArchiveConfig(kind="sds", root=str(tmp_path)))
+    times = np.array([DAY.end_ns - 90 * NS, last, last + 6_000_000, DAY.end_ns - 1])
+    examiner = Examiner(Examination(str(tmp_path / "tables"), S3Options()))
+    seen = ArrivalDay.of(picked, times).tables(examiner)[""]
+    assert seen["recorded"].to_pylist() == [False, True, True, True]
+    assert seen["time"].cast("int64").to_pylist() == times.tolist()

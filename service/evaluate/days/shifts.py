@@ -14,12 +14,12 @@ from service.campaign import CandidateConfig
 from service.evaluate.days.ready import as_picked
 from service.evaluate.days.station_days import StationDays
 from service.evaluate.pieces import Workbench
-from workers.day_pieces import SHIFTED_SCHEMA, ShiftDay
+from workers.day_pieces import SHIFTED_SCHEMA, Arrival, ShiftDay, lost_arrivals
 
 MOST_ARRIVALS = 100
 """Drawn by the seed where there are more: each is picked anew under every set of windows."""
 
-_ARRIVAL = ("network", "station", "location", "time", "phase")
+_ORDER = ("network", "station", "location", "time", "phase", "candidate", "shift_s")
 
 
 def shifts_of(
@@ -36,8 +36,7 @@ def shifts_of(
         (day.trace.network, day.trace.station, day.trace.location, day.day): day
         for day in days.held
     }
-    columns = [arrivals[name].to_pylist() for name in ("network", "station", "location", "phase")]
-    plain = sorted({*zip(*columns, arrivals["time"].cast(pa.int64()).to_pylist(), strict=True)})
+    plain = sorted(_distinct(arrivals))
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(plain), min(len(plain), MOST_ARRIVALS), replace=False)
     on_day: dict[StationDay, list[tuple[str, int]]] = defaultdict(list)
@@ -47,21 +46,30 @@ def shifts_of(
         ShiftDay.of(days.picked(day), own, count, candidates) for day, own in sorted(on_day.items())
     ]
     found = bench.examine("picking in other windows", pieces, candidates, days.archives())
-    why = Counter[str]()
+    gone: dict[Arrival, str] = {}
     for piece in pieces:
         over = next((found.undone[key] for key in piece.keys.values() if key in found.undone), None)
         if over is not None:
             what = "no worker finished them" if over.lost else "they cannot be read any more"
-            why[f"{what}: {over.why}"] += len(piece.arrivals)
+            trace = piece.picked.day.trace
+            for phase, time in piece.arrivals:
+                one = (trace.network, trace.station, trace.location, phase, time)
+                gone[one] = f"{what}: {over.why}"
     tables = [SHIFT_SCHEMA.empty_table()]
     for each in candidates:
-        said = found.tables(piece.keys[each.name] for piece in pieces)
-        whole = pa.concat_tables([SHIFTED_SCHEMA.empty_table(), *said])
+        own = found.tables(piece.keys[each.name] for piece in pieces)
+        for arrival, why in lost_arrivals(own):
+            gone.setdefault(arrival, f"they cannot be read any more: {why}")
+        whole = pa.concat_tables([SHIFTED_SCHEMA.empty_table(), *own])
         names = pa.array([each.name] * whole.num_rows, pa.string())
         tables.append(whole.append_column("candidate", names).select(SHIFT_SCHEMA.names))
-    order = [(name, "ascending") for name in (*_ARRIVAL, "candidate", "shift_s")]
-    table = pa.concat_tables(tables).sort_by(order)
-    picked = table.group_by(list(_ARRIVAL)).aggregate([]).num_rows
-    unpicked = len(drawn) - picked - sum(why.values())
-    more = {"not drawn": len(plain) - len(drawn), "no samples that can be picked": unpicked}
-    return table, +Counter(why | more)
+    table = pa.concat_tables(tables).sort_by([(name, "ascending") for name in _ORDER])
+    told = Counter(gone.values())
+    told["not drawn"] = len(plain) - len(drawn)
+    told["no samples that can be picked"] = len(drawn) - len(_distinct(table) | gone.keys())
+    return table, +told
+
+
+def _distinct(table: pa.Table) -> set[Arrival]:
+    columns = [table[name].to_pylist() for name in ("network", "station", "location", "phase")]
+    return {*zip(*columns, table["time"].cast(pa.int64()).to_pylist(), strict=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from catalog.errors import Refusal
 from catalog.query import Catalog
-from catalog.schema import PHASES, StationDay, TraceId
+from catalog.schema import PHASES, SEMANTICS_VERSION, StationDay, TraceId
 from eval.days import on_days, picked_days
 from eval.strata import with_pick_snr
 from eval.thresholds import Thresholds
@@ -38,6 +38,7 @@ class StationDays:
     held: dict[StationDay, tuple[str, int]]
     floors: dict[str, dict[str, float]]
     _campaigns: dict[str, Campaign] = field(default_factory=dict, repr=False)
+    _began: dict[str, str] = field(default_factory=dict, repr=False)
     _archives: dict[ArchiveConfig, Archive] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -107,9 +108,7 @@ class StationDays:
         names = pc.binary_join_element_wise(self.table["network"], self.table["station"], ".")
         wanted = pa.array([f"{network}.{station}" for network, station in stations])
         table = self.table.filter(pc.is_in(names, wanted))
-        return StationDays(
-            self.catalog, self.names, table, held, self.floors, self._campaigns, self._archives
-        )
+        return replace(self, table=table, held=held)
 
     @property
     def hours(self) -> pa.Table:
@@ -140,8 +139,10 @@ class StationDays:
         """The campaign that picked a station-day."""
         run, _ = self.held[day]
         if run not in self._campaigns:
-            for row in self.catalog.sql("SELECT run, campaign FROM runs").to_pylist():
+            rows = self.catalog.sql("SELECT run, campaign, started FROM runs").to_pylist()
+            for row in rows:  # in the order of their starts
                 self._campaigns[row["run"]] = Campaign.model_validate(json.loads(row["campaign"]))
+                self._began.setdefault(row["run"], row["started"].isoformat())
         return self._campaigns[run]
 
     def archive(self, day: StationDay) -> Archive:
@@ -152,9 +153,14 @@ class StationDays:
         return self._archives[config]
 
     def picked(self, day: StationDay) -> PickedDay:
-        """A station-day as workers are told of it."""
+        """A station-day as workers are told of it.
+
+        In every catalogue a run has the same name and begins with the same generation; when it was
+        begun there tells one from another.
+        """
         campaign, (run, generation) = self.campaign(day), self.held[day]
-        return PickedDay(day, campaign.archive, campaign.quality, f"{run}.{generation}")
+        version = f"{SEMANTICS_VERSION}.{run}.{self._began[run]}.{generation}"
+        return PickedDay(day, campaign.archive, campaign.quality, version)
 
     def archives(self) -> dict[ArchiveConfig, Archive]:
         """All that station-days were read from."""
