@@ -122,9 +122,8 @@ def unpack_selected(
 ) -> Decoded:
     """Samples of stretches of a trace, and its flags. Raises BadFormat where all of it is lost."""
     records, source = contents.records, contents.source
-    detail = [
-        one for codes, one in contents.detail if codes is None or trace in (None, codes.trace)
-    ]
+    detail = [one for codes, one in contents.detail if codes and trace in (None, codes.trace)]
+    at_large = [one for codes, one in contents.detail if codes is None]
     groups = [codes for codes, _ in contents.groups if trace in (None, codes.trace)]
     flagged = dict.fromkeys(codes for codes, _ in contents.flags if codes)
     damaged = [codes for codes in flagged if trace in (None, codes.trace)]
@@ -167,7 +166,7 @@ def unpack_selected(
         known = channels[codes]
         unowned = np.append(known.repairs, _repairs(contents, None))
         channels[codes] = replace(known, repairs=unowned)
-    return Decoded(channels, detail)
+    return Decoded(channels, detail, at_large)
 
 
 def _repairs(contents: Contents, codes: ChannelId | None) -> NDArray[np.int64]:

@@ -109,7 +109,8 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
         )
     if not channels:
         raise BadFormat(source, "; ".join(words(detail)))
-    return Decoded(channels, [(f"{source}: {text}", low, high) for text, low, high in detail])
+    at_large = [(f"{source}: {text}", low, high) for text, low, high in detail]
+    return Decoded(channels, at_large=at_large)
 
 
 def _told(body: bytes) -> str:

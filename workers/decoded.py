@@ -38,15 +38,17 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one object holds of a span. detail: problems met, each where."""
+    """What one object holds of a span. detail: problems met, each where; at_large: and those that
+    are of no trace in particular."""
 
     channels: Mapping[ChannelId, Channel]
     detail: Sequence[Told] = ()
+    at_large: Sequence[Told] = ()
 
     @property
     def said(self) -> list[str]:
         """The problems, in words."""
-        return words(self.detail)
+        return words([*self.detail, *self.at_large])
 
     @property
     def nbytes(self) -> int:

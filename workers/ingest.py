@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any, Literal
 
 import numpy as np
@@ -113,22 +111,20 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
     except StoreError as error:
         return Ingested(station_day, "refused", detail=str(error))
     waveforms = list(_waveforms(reading, station_day))
-    inside = [
-        one
-        for one in reading.detail
-        if one[1] < station_day.end_ns and one[2] > station_day.start_ns
-    ]
-    said, flags = words(inside), _flags_inside(reading, station_day)
+    said, at_large = (
+        words(one for one in told if one[1] < station_day.end_ns and one[2] > station_day.start_ns)
+        for told in (reading.detail, reading.at_large)
+    )
+    flags = _flags_inside(reading, station_day)
     if left_out := _unturned(reading, station_day, waveforms):
         said.append(left_out)
-    detail = "; ".join(said)
+    if not (said or waveforms) and any(bits & Flag.NOT_FINITE for bits, _, _ in flags):
+        said.append(NO_NUMBERS)
+    detail = "; ".join([*said, *at_large])
+    if not waveforms and said:
+        return _unreadable(destination, station_day, detail)
     if not waveforms:
-        met = reduce(or_, (bits for bits, _, _ in flags), 0)
-        if not detail and met & Flag.NOT_FINITE:
-            detail = NO_NUMBERS
-        if detail or met & Flag.SALVAGED:
-            return _unreadable(destination, station_day, detail)
-        return Ingested(station_day, "empty")
+        return Ingested(station_day, "empty", detail=detail)
     for rate, waveform in waveforms:
         _write_rate(destination, f"{path}/{rate:.12g}Hz", rate, waveform)
     attributes = {
@@ -139,6 +135,7 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         "inputs": dict(reading.inputs),
         "flags": flags + _rotated(waveforms),
         "detail": said,
+        "at_large": at_large,
         "repairs": [
             ns for ns in reading.repairs if station_day.start_ns <= ns < station_day.end_ns
         ],

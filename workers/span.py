@@ -72,7 +72,8 @@ class Span:
     last: int
     waveform: Waveform
     flags: Sequence[tuple[int, int, int]]
-    told: Sequence[str]  # problems met
+    told: Sequence[str]  # problems met of this trace
+    at_large: Sequence[str]  # and of its objects, of no trace in particular
     beside: Sequence[str]  # and what the halo lacks
     segments: Sequence[tuple[int, int]]  # columns of the waveform, [start, stop)
     other_rates: Sequence[float]  # Hz, of data inside the span that are not on this grid
@@ -125,6 +126,7 @@ class Span:
             waveform,
             sorted({*reading.flags, *marks}),
             words(overlapping(reading.detail)),
+            words(overlapping(reading.at_large)),
             words(overlapping(lacking)),
             segments(waveform.mask, waveform.marks.get(Flag.FILLED)),
             sorted({f.rate for f in inside if not same_rate(f.rate, rate)}),
@@ -157,9 +159,9 @@ class Span:
                 met=met,
             )
         why = self.unturned or (NO_NUMBERS if met & Flag.NOT_FINITE and not self.told else "")
-        there = why or self.told or met & Flag.SALVAGED  # objects, but nothing to be read of them
+        there = why or self.told  # objects that are its own, but nothing to be read of them
         outcome = Outcome.BAD_FORMAT if there else Outcome.NO_DATA
-        said = (*self.told, *self.beside)
+        said = (*self.told, *self.beside, *self.at_large)
         return Picked(outcome, why, said, repaired=self.repaired, met=met)
 
     def windows(self) -> IntArray:
@@ -254,6 +256,7 @@ class Span:
                 yield f"data at {_hertz(rates)} {verb}"
         if self.unturned:
             yield self.unturned
+        yield from self.at_large
 
     def _rates(self) -> tuple[float, float]:
         """Hz, of the span's data: the model's where any stand on its grid, else the highest; and

@@ -94,9 +94,10 @@ class Reading:
     """What an archive holds of one trace over a span.
 
     inputs: URL -> ETag of every object that was read. flags: (bits of `catalog.schema.Flag`,
-    start ns, end ns), what holds over [start, end). detail: problems met, each where. repairs:
-    ns, one for each record that was skipped or equals another. lost: objects that would have
-    had a share in it (workers/losses.py says what that costs).
+    start ns, end ns), what holds over [start, end). detail: problems met of the trace, each where;
+    at_large: and those of its objects that are of no trace in particular, which no outcome rests
+    on. repairs: ns, one for each record that was skipped or equals another. lost: objects that
+    would have had a share in it (workers/losses.py says what that costs).
     """
 
     fragments: Sequence[Fragment]
@@ -105,6 +106,7 @@ class Reading:
     detail: Sequence[Told] = ()
     repairs: Sequence[int] = ()
     lost: Sequence[Lost] = ()
+    at_large: Sequence[Told] = ()
 
 
 @dataclass(frozen=True, slots=True)

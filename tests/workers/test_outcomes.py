@@ -1,18 +1,20 @@
 """Nothing silent: every kind of station-day ends with its outcome, its flags and its reason."""
 
-from collections.abc import Callable
-from datetime import date
+import io
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from catalog.schema import Flag, Outcome, Shard, StationDay, TraceId
+from catalog.schema import DAY_NS, Flag, Outcome, Shard, StationDay, TraceId
 from catalog.store import AccessDenied, LocalStore, Part
 from tests.spans import pick_span
-from workers.archives import ArchiveConfig, open_archive
+from workers.archives import Archive, ArchiveConfig, Holding, open_archive
 from workers.candidate import Candidate
 from workers.engines import open_engine
+from workers.ingest import ingest
 from workers.picked import Picked
 from workers.pipeline import pick_shard
 from workers.synthetic import Recording, sds_path, station_day, write_sds
@@ -182,3 +184,100 @@ def test_contradicting_overlaps_are_masked_and_flagged(
     assert result.outcome is Outcome.PICKED and result.flags == Flag.CONFLICT
     flags = {row["time"].value - DAY.start_ns: row["flags"] for row in result.picks.to_pylist()}
     assert all((bits == Flag.CONFLICT) == (ns < 36 * 10**9) for ns, bits in flags.items())
+
+
+BROAD, FIRST = TraceId("XX", "OUT", "", "BH"), DAY.day
+
+
+class Planned:
+    """An archive of which every station-day of a shard is wanted, held or not."""
+
+    def __init__(self, archive: Archive, shard: Shard) -> None:
+        self.read, self._shard = archive.read, shard
+
+    def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
+        return (Holding(one.trace, one.day, 1) for one in self._shard.station_days)
+
+
+def object_of(
+    root: Path, kind: str, days: Sequence[int], damage: Callable[[bytes], bytes]
+) -> Archive:
+    """An archive of one object: TRACE for a minute of each of some days from FIRST on."""
+    from obspy import Stream, Trace, UTCDateTime
+
+    rng, stream = np.random.default_rng(7), Stream()
+    for day in days:
+        header = {
+            "network": "XX",
+            "station": "OUT",
+            "channel": "HHZ",
+            "sampling_rate": 100.0,
+            "starttime": UTCDateTime(ns=DAY.start_ns + day * DAY_NS),
+        }
+        stream.append(Trace(rng.integers(-999, 999, 6000, dtype=np.int32), header))
+    out = io.BytesIO()
+    stream.write(out, "MSEED", reclen=512)
+    path = root / "XX/2024/061/OUT.XX.2024.061"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damage(out.getvalue()))
+    return open_archive(ArchiveConfig.model_validate({"kind": kind, "root": str(root)}))
+
+
+def cut_off(body: bytes) -> bytes:
+    return body[:-100]
+
+
+def trailed(body: bytes) -> bytes:
+    return body + b"no record" * 100
+
+
+def unknown_encoding(body: bytes) -> bytes:
+    """Of the records of the second day, which are left out then."""
+    records = [bytearray(body[k : k + 512]) for k in range(0, len(body), 512)]
+    for record in records:
+        if record[22:24] == bytes([0, 62]):  # day of the year
+            record[52] = 99
+    return b"".join(records)
+
+
+@pytest.mark.parametrize(
+    ("kind", "days", "damage", "trace", "outcomes", "words"),
+    [
+        ("earthscope", [0], cut_off, TRACE, ["picked"], "ends inside a record"),
+        ("earthscope", [0], cut_off, BROAD, ["no_data"], "ends inside a record"),
+        ("earthscope", [0], trailed, BROAD, ["no_data"], "bytes are no record"),
+        ("files", [0, 2], cut_off, TRACE, ["picked", "no_data", "picked"], "ends inside a record"),
+        ("files", [0, 2], trailed, TRACE, ["picked", "no_data", "picked"], "bytes are no record"),
+        (
+            *("files", [0, 1, 2], unknown_encoding, TRACE, ["picked", "bad_format", "picked"]),
+            "encoding 99",
+        ),
+    ],
+)
+def test_what_is_told_of_an_object_is_no_outcome_of_a_day_that_it_does_not_hold(
+    tmp_path: Path,
+    candidate: Candidate,
+    kind: str,
+    days: Sequence[int],
+    damage: Callable[[bytes], bytes],
+    trace: TraceId,
+    outcomes: list[str],
+    words: str,
+) -> None:
+    """And from Zarr the same; a day whose own records cannot be used is one that cannot be read."""
+    after = FIRST + timedelta(days=len(outcomes))
+    shard = Shard((trace,), FIRST, after)
+    archive = object_of(tmp_path / "held", kind, days, damage)
+    assert {one.trace for one in archive.holdings(FIRST, after)} == {TRACE}
+    found = [day.picked["c"] for day in pick_shard(archive, shard, [candidate])]
+    assert [one.outcome for one in found] == outcomes
+    assert words in found[len(found) // 2].detail
+
+    zarr = ArchiveConfig(kind="zarr", root=str(tmp_path / "zarr"))
+    ingested = list(ingest(Planned(archive, shard), zarr.store(), FIRST, after))
+    states = {"picked": "written", "no_data": "empty", "bad_format": "unreadable"}
+    assert [one.state for one in ingested] == [states[outcome] for outcome in outcomes]
+    assert words in ingested[len(found) // 2].detail
+    again = [day.picked["c"] for day in pick_shard(open_archive(zarr), shard, [candidate])]
+    assert [one.outcome for one in again] == outcomes
+    assert all(words in one.detail for one in again if one.outcome is not Outcome.NO_DATA)

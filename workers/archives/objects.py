@@ -160,6 +160,7 @@ class Objects:
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[Told] = []
+        at_large: list[Told] = []
         repairs: list[int] = []
         lost = list(unlisted)
         wanted = [one for one in objects if one.may_hold(start_ns, end_ns)]
@@ -177,13 +178,17 @@ class Objects:
                 lost.append(named.lost(Outcome.BAD_FORMAT, str(found)))
                 continue
             detail += found.detail
+            at_large += found.at_large
             for channel in found.channels.values():
                 flags += channel.flags
                 fragments += channel.fragments
                 repairs += channel.repairs.tolist()
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        detail = [one for one in dict.fromkeys(detail) if one[1] < end_ns and one[2] > start_ns]
-        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost)
+        detail, at_large = (
+            [one for one in dict.fromkeys(told) if one[1] < end_ns and one[2] > start_ns]
+            for told in (detail, at_large)
+        )
+        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large)
 
     def _coming(self, objects: Sequence[NamedObject]) -> Iterator[tuple[NamedObject, Body | None]]:
         """The objects in order, each with its bytes on their way where it is not known yet."""
@@ -313,7 +318,7 @@ def _inside(
             inside = [part for part in parts if part and overlaps(part, start_ns, end_ns)]
             flags = [_to_its_end(flag, named) for flag in channel.flags]
             channels[codes] = replace(channel, fragments=inside, flags=flags)
-    result = Decoded(channels, detail)
+    result = Decoded(channels, detail, found.at_large)
     samples = sum(len(one.samples) for channel in channels.values() for one in channel.fragments)
     if samples > room:
         raise TooMuch(known.body.url, samples)

@@ -118,6 +118,7 @@ class ZarrArchive:
         inputs: dict[str, str] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[Told] = []
+        at_large: list[Told] = []
         repairs: list[int] = []
         lost: list[Lost] = []
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
@@ -136,9 +137,10 @@ class ZarrArchive:
             else:
                 flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
                 detail += [(text, *span) for text in attributes["detail"]]
+                at_large += [(text, *span) for text in attributes.get("at_large", [])]
                 repairs += attributes["repairs"]
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost)
+        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large)
 
     def _marker(self, path: str) -> tuple[bytes, str]:
         """Raises MissingObject, and BadFormat where there was a day that could not be read."""
