@@ -34,7 +34,7 @@ BATTLE_SCHEMA = pa.schema(
 VOTE_SCHEMA = pa.schema(
     [
         ("vote", pa.string()),  # a UUID made where the vote was cast; sent twice, it counts once
-        ("battle", pa.string()),
+        ("battle", pa.string()),  # the window, of a REVEAL to who has not voted on it
         ("annotator", pa.string()),
         ("answer", pa.string()),  # one of ANSWERS, SKIP, UNDO or REVEAL
         ("undoes", pa.string()),  # the vote that an UNDO takes back; else null

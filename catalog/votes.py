@@ -121,6 +121,14 @@ class Votes:
             query = "SELECT * FROM battles WHERE battle = ?"
             return dict(connection.execute(query, (battle,)).fetchone())
 
+    def tell(self, window: str, annotator: str) -> None:
+        """Write down, once, that somebody is told of a window though not by a vote of theirs."""
+        row = _row(str(uuid.uuid4()), window, annotator, REVEAL, None, 0)
+        query = "SELECT 1 FROM votes WHERE battle = ? AND annotator = ?"
+        with self._transaction() as connection:
+            if connection.execute(query, (window, annotator)).fetchone() is None:
+                self._add(connection, "votes", row)
+
     def battles(self) -> pa.Table:
         """Every battle issued, in order: BATTLE_SCHEMA."""
         return self._table("SELECT * FROM battles ORDER BY rowid", BATTLE_SCHEMA)
@@ -243,7 +251,11 @@ class Votes:
         return found
 
     def _is_revealed(self, connection: sqlite3.Connection, battle: str) -> bool:
-        query = "SELECT 1 FROM votes WHERE battle = ? AND answer = ?"
+        """Whether who may vote on the battle was told of it, or of its window."""
+        query = (
+            "SELECT 1 FROM battles b JOIN votes v ON v.annotator = b.annotator "
+            "AND v.battle IN (b.battle, b.window) WHERE b.battle = ? AND v.answer = ?"
+        )
         return connection.execute(query, (battle, REVEAL)).fetchone() is not None
 
 

@@ -7,13 +7,18 @@ left out with their number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.schema import Outcome
+from catalog.schema import Outcome, day_of
 from eval.traces import few
+
+Place = tuple[str, str, str, date]
+"""Network, station, location code and UTC day."""
 
 _DAY = ("network", "station", "location", "day")
 
@@ -44,6 +49,33 @@ def picked_days(coverage: pa.Table, candidates: Sequence[str]) -> pa.Table:
                 f"{'; '.join(differing)}"
             )
     return days[first]
+
+
+def places(arrivals: pa.Table) -> list[Place]:
+    """Of each row of ARRIVAL_SCHEMA its network, station, location code and UTC day."""
+    codes = (arrivals[name].to_pylist() for name in ("network", "station", "location"))
+    days = map(day_of, arrivals["time"].cast(pa.int64()).to_pylist())
+    return list(zip(*codes, days, strict=True))
+
+
+def in_their_data(arrivals: pa.Table, picked: Iterable[Place]) -> tuple[pa.Table, int]:
+    """The arrivals in the data that they were read in, and how many were given another location.
+
+    arrivals: ARRIVAL_SCHEMA; every row is returned. One of a location code that no picked data of
+    its station have on that day is given that of the only ones: catalogues often leave it out.
+    """
+    there: dict[tuple[str, str, date], set[str]] = defaultdict(set)
+    for network, station, location, day in picked:
+        there[network, station, day].add(location)
+    locations: list[str] = []
+    moved = 0
+    for network, station, location, day in places(arrivals):
+        codes = there.get((network, station, day), set())
+        moves = location not in codes and len(codes) == 1
+        locations.append(next(iter(codes)) if moves else location)
+        moved += moves
+    at = arrivals.column_names.index("location")
+    return arrivals.set_column(at, "location", pa.array(locations, pa.string())), moved
 
 
 def on_days(table: pa.Table, days: pa.Table) -> tuple[pa.Table, int]:

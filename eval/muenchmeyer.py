@@ -12,7 +12,7 @@ the benchmark's `mcc_phase_id` (eval/oracle.py), which has no decision and no ne
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -72,12 +72,12 @@ TASK_SCHEMA = pa.schema(
 
 def detection(windows: pa.Table, *, seed: int, replicates: int = REPLICATES) -> pa.Table:
     """Task 1: `mcc_detection`, `f1_detection` and their parts, of DECISION_SCHEMA: TASK_SCHEMA."""
-    return _decided(windows, "detection", seed, replicates)
+    return _decided(windows, "detection", _of_events, seed, replicates)
 
 
 def phase_identification(windows: pa.Table, *, seed: int, replicates: int = REPLICATES) -> pa.Table:
     """Task 2: `mcc_phase_id_10s`, `f1_phase_id_10s` and their parts, of DECISION_SCHEMA."""
-    return _decided(windows, "phase_id_10s", seed, replicates)
+    return _decided(windows, "phase_id_10s", _clusters, seed, replicates)
 
 
 def onsets(
@@ -127,10 +127,10 @@ def matthews(counts: Numbers) -> Numbers:
 def correlation(found: Clustered) -> Clustered:
     """A coefficient's interval by Fisher's z (1915), so that it stays within [-1, 1].
 
-    Where all decisions were right, or all wrong, no cluster differs and there is none.
+    Where no cluster differs, as where all decisions were right or all wrong, there is none.
     """
     value, error = found.estimate.value, found.error
-    if math.isnan(value) or math.isnan(error) or abs(value) >= 1:
+    if math.isnan(value) or math.isnan(error) or error == 0 or abs(value) >= 1:
         return replace(found, estimate=Estimate(value, math.nan, math.nan))
     t = float(stats.t.ppf(0.5 + CONFIDENCE / 2, found.freedom))
     half = t * error / (1 - value**2)
@@ -145,7 +145,13 @@ def f1_of(share: Clustered) -> Clustered:
     return replace(share, estimate=ends)
 
 
-def _decided(windows: pa.Table, task: str, seed: int, replicates: int) -> pa.Table:
+def _decided(
+    windows: pa.Table,
+    task: str,
+    clusters_of: Callable[[pa.Table], Clusters],
+    seed: int,
+    replicates: int,
+) -> pa.Table:
     rows = []
     for candidate, dataset, both_splits in _groups(windows):
         development, test = (
@@ -162,7 +168,7 @@ def _decided(windows: pa.Table, task: str, seed: int, replicates: int) -> pa.Tab
         said = score >= threshold
         kinds = [said & positive, said & ~positive, ~said & positive, ~said & ~positive]
         counts = np.stack(kinds, axis=1).astype(np.float64)
-        clusters = _of_events(test)
+        clusters = clusters_of(test)
         how = {"seed": seed, "replicates": replicates}
         tp, fp, fn = counts[:, 0], counts[:, 1], counts[:, 2]
         wrong_or_found = np.stack([tp + fp + fn, tp + fp, tp + fn], axis=1)
@@ -209,9 +215,12 @@ def _clusters(windows: pa.Table) -> Clusters:
 
 
 def _of_events(windows: pa.Table) -> Clusters:
-    """As `_clusters`, and noise lies in no event."""
+    """As `_clusters`, and noise lies in no event: it is drawn with its stations.
+
+    Without stations each window of noise stays an event of its own, or none would ever be drawn.
+    """
     clusters = _clusters(windows)
-    if clusters.event is None:
+    if clusters.event is None or clusters.station is None:
         return clusters
     noise = windows["event_id"].is_null().to_numpy() & ~windows["positive"].to_numpy()
     return Clusters(np.where(noise, -1, clusters.event), clusters.station)

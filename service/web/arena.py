@@ -116,41 +116,49 @@ class Arena:
     def look(self, battle: str, annotator: str | None) -> Json:
         """A battle as it may be seen afterwards: view, sides, reference, votes and the rule.
 
-        Of the annotator who voted on it, or one of the rule. Raises Refusal for any other, and
-        while somebody who could see it has its window to judge.
+        Of the annotator who voted on it, or one of the rule. It is written down as told. Raises
+        Refusal for any other, and while somebody who could see it has its window to judge.
         """
-        if battle.startswith("rule-"):
-            return self._look_at_ruling(battle)
         if annotator is None:
-            raise Refusal("say who you are: a battle is shown to who voted on it")
+            raise Refusal("say who you are: what you are shown you are not asked about afterwards")
+        if battle.startswith("rule-"):
+            return self._look_at_ruling(battle, annotator)
         judged = self._votes.judged()
         voted = judged.filter(
             (pc.field("battle") == battle) & (pc.field("annotator") == annotator)
         ).to_pylist()
         if not voted:
             raise Refusal(f"no vote of {annotator!r} stands on this battle; it is shown after one")
+        seen = self._seen(voted[0], judged)
         told = self.reveal(voted[0]["vote"], annotator)
-        return self._seen(voted[0], told, judged) | {"answer": voted[0]["answer"]}
+        return seen | {"told": told, "answer": voted[0]["answer"]}
 
-    def _look_at_ruling(self, battle: str) -> Json:
+    def _look_at_ruling(self, battle: str, annotator: str) -> Json:
         ruling = next((r for r in self._rulings().to_pylist() if ruling_id(r) == battle), None)
         if ruling is None:
             raise Refusal("the rule has no such battle; run `tidepick arena battle` again")
         if ruling["window"] in self._open_windows(None):
             raise Refusal("somebody is judging this window; it is shown once they have")
-        if lacking := {ruling[side] for side in SIDES} - self._contenders.keys():
-            raise Refusal(f"no weights of {sorted(lacking)} here; start the server with them")
+        seen = self._seen(ruling, self._votes.judged())
         for side in SIDES:
             contender = self._contenders[ruling[side]]
             ruling[f"{side}_sha256"] = contender.weights_sha256
             ruling[f"{side}_thresholds"] = json.dumps(dict(contender.thresholds))
-        return self._seen(ruling, self._told(ruling), self._votes.judged())
+        self._votes.tell(ruling["window"], annotator)
+        return seen | {"told": self._told(ruling)}
 
-    def _seen(self, battle: Mapping[str, Any], told: Json, judged: pa.Table) -> Json:
+    def _seen(self, battle: Mapping[str, Any], judged: pa.Table) -> Json:
+        """All but what is told, so that nobody is held to be told of what cannot be shown."""
         ground = self._ground(battle["window"])
         if ground is None:
             raise Refusal("the window of this battle is not among those that this server can show")
         pair = {battle[side] for side in SIDES}
+        if lacking := pair - self._contenders.keys():
+            log.warning("battle on %s: no weights of %s here", battle["window"], sorted(lacking))
+            raise Refusal(
+                "a side of this battle has no weights here; the server's log names it: start the "
+                "server with that candidate"
+            )
         votes = [
             {
                 "annotator": row["annotator"],
@@ -179,7 +187,7 @@ class Arena:
         ]
         sides = {side: battle[side] for side in SIDES}
         view = ground.view(battle["window"], sides)
-        return {"view": view, "told": told, "votes": votes, "rulings": rulings}
+        return {"view": view, "votes": votes, "rulings": rulings}
 
     def _told(self, battle: Mapping[str, Any]) -> Json:
         told: Json = {"stratum": battle["stratum"]}
@@ -301,7 +309,8 @@ def _known(battles: pa.Table, votes: pa.Table, annotator: str) -> tuple[set[str]
     """Windows that an annotator has been told of, and the one that they voted on last."""
     window_of = dict(zip(battles["battle"].to_pylist(), battles["window"].to_pylist(), strict=True))
     own = votes.filter(pc.field("annotator") == annotator).to_pylist()
-    told = {window_of[row["battle"]] for row in own if row["answer"] == REVEAL}
+    revealed = [row["battle"] for row in own if row["answer"] == REVEAL]
+    told = {window_of.get(name, name) for name in revealed}  # a window by its own name
     last = [window_of[row["battle"]] for row in own if row["answer"] in ANSWERS][-1:]
     return told, set(last)
 

@@ -42,7 +42,7 @@ class Curious(Asked):
 
 
 class Looking(BaseModel):
-    """annotator: as above; none is needed for a battle of the rule."""
+    """annotator: as above, or not given yet."""
 
     model_config = ConfigDict(extra="forbid")
     annotator: Annotator | None = None

@@ -16,6 +16,7 @@ from catalog.schema import TraceId, day_of
 from eval.arena.proposals import WINDOW_S, WINDOWS, propose
 from eval.arena.windows import Stretch, stretch_of
 from eval.continuous import nanoseconds, true_times
+from eval.days import Place, in_their_data
 from eval.strata import UNKNOWN
 from service.web.contenders import Contender
 
@@ -62,11 +63,13 @@ class Pool:
         seed: int,
         named: Iterable[str] = (),
     ) -> Pool:
-        """contenders: who can be shown. Station-days that two of them have picked count. named:
-        windows that were judged before, to be shown again though they may not be drawn."""
+        """contenders: who can be shown. Station-days that two of them have picked count. arrivals:
+        ARRIVAL_SCHEMA, as read. named: windows that were judged before, to be shown again though
+        they may not be drawn."""
         stretches = [each for name in named if (each := stretch_of(name)) is not None]
         days = _days(catalog, sorted(contenders), seed, stretches)
         picks = _plain(_picks(catalog, contenders, days))
+        arrivals, _ = in_their_data(arrivals, _picked(catalog, sorted(contenders), arrivals))
         drawn = days.filter(pc.field("drawn")).drop_columns(["run", "drawn"])
         found = propose(picks, drawn, arrivals, WINDOW_S, WINDOWS, seed)
         run_of = {
@@ -105,7 +108,6 @@ def _days(
     catalog: Catalog, names: Sequence[str], seed: int, stretches: Sequence[Stretch]
 ) -> pa.Table:
     """Station-days that are `drawn`, at most STATION_DAYS, and those of the stretches."""
-    quoted = ", ".join(f"'{name}'" for name in names) or "NULL"
     asked = [f"{each.trace}.{day_of(each.start)}" for each in stretches]
     catalog.connection.register("_asked", pa.table({"key": pa.array(asked, pa.string())}))
     return catalog.sql(
@@ -114,10 +116,27 @@ def _days(
         "(SELECT network, station, "
         "location, band, day, concat_ws('.', network, station, location, band, day) AS key, "
         "list_sort(list(DISTINCT candidate)) AS candidates, min(run) AS run FROM coverage "
-        f"WHERE outcome = 'picked' AND candidate IN ({quoted}) GROUP BY ALL "
+        f"WHERE outcome = 'picked' AND candidate IN ({_quoted(names)}) GROUP BY ALL "
         "HAVING count(DISTINCT candidate) >= 2)) "
         f"WHERE rank <= {STATION_DAYS} OR key IN (SELECT key FROM _asked)"
     )
+
+
+def _picked(catalog: Catalog, names: Sequence[str], arrivals: pa.Table) -> list[Place]:
+    """All that any of these candidates picked at the stations of the arrivals, drawn or not: a
+    second location that was not drawn is one still."""
+    stations = arrivals.select(["network", "station"]).group_by(["network", "station"])
+    catalog.connection.register("_reference", stations.aggregate([]))
+    found = catalog.sql(
+        "SELECT DISTINCT network, station, location, day FROM coverage "
+        "SEMI JOIN _reference USING (network, station) "
+        f"WHERE outcome = 'picked' AND candidate IN ({_quoted(names)})"
+    )
+    return list(zip(*(found[name].to_pylist() for name in found.column_names), strict=True))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "NULL"
 
 
 def _picks(catalog: Catalog, contenders: Mapping[str, Contender], days: pa.Table) -> pa.Table:

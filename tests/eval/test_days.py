@@ -7,7 +7,7 @@ import pytest
 
 from catalog.schema import COVERAGE_SCHEMA
 from catalog.truth import ARRIVAL_SCHEMA
-from eval.days import on_days, picked_days
+from eval.days import in_their_data, on_days, picked_days
 
 FIRST, SECOND = date(2022, 2, 6), date(2022, 2, 7)
 
@@ -75,3 +75,23 @@ def test_other_station_days_are_refused_by_name():
     assert picked_days(uneven, ["two"]).num_rows == 3
     with pytest.raises(ValueError, match="candidates: name those"):
         picked_days(COVERAGE, [])
+
+
+def test_a_location_code_is_given_where_only_one_is_picked():
+    """As on A; B has two to choose from, C none, and on the second day A has none either."""
+    picked = [("XX", "A", "00", FIRST), ("XX", "B", "00", FIRST), ("XX", "B", "10", FIRST)]
+    rows = [("A", "", FIRST), ("A", "00", FIRST), ("B", "", FIRST), ("B", "10", FIRST),
+            ("C", "", FIRST), ("A", "", SECOND)]  # fmt: skip
+    arrivals = pa.Table.from_pylist(
+        [
+            {
+                **{"network": "XX", "station": station, "location": location, "phase": "P"},
+                "time": datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC),
+            }
+            for station, location, day in rows
+        ],
+        ARRIVAL_SCHEMA,
+    )
+    found, moved = in_their_data(arrivals, picked)
+    assert found["location"].to_pylist() == ["00", "00", "", "10", "", ""]
+    assert moved == 1 and found.schema.names == arrivals.schema.names

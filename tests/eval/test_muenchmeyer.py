@@ -145,3 +145,39 @@ def test_no_interval_leaves_what_its_figure_can_be():
 def test_all_right_is_no_proof_of_always_right():
     perfect = Clustered(Estimate(1.0, 1.0, 1.0), 0.0, 5, 20)
     assert math.isnan(correlation(perfect).estimate.low)
+    alike = Clustered(Estimate(0.5, 0.5, 0.5), 0.0, 5, 20)  # each cluster right as often
+    assert math.isnan(correlation(alike).estimate.low) and math.isnan(
+        correlation(alike).estimate.high
+    )
+
+
+def replaced(table, name, values):
+    return table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
+
+
+def test_noise_varies_where_no_station_is_known():
+    """Every window stands alone, so that naming the events must not make the interval narrower."""
+    positive = np.repeat([1, 0], 200)
+    scores = np.concatenate([np.arange(200) % 20 > 0, np.arange(200) % 2]).astype(float)
+    test = replaced(windows_of("test", positive, scores), "station", [None] * 400)
+    alone = [f"e{k}" if p else None for k, p in enumerate(positive)]
+    fixed = windows_of("development", [1, 0], [1.0, 0.0])
+    widths = {}
+    for events in (alone, [None] * 400):
+        windows = pa.concat_tables([fixed, replaced(test, "event_id", events)])
+        for metric in ("mcc_detection", "precision_detection"):
+            row = only(detection(windows, seed=0), metric)
+            widths[metric, row["interval_over"]] = row["high"] - row["low"]
+    for metric in ("mcc_detection", "precision_detection"):
+        assert widths[metric, "event"] == pytest.approx(widths[metric, "row"], rel=0.1)
+
+
+def test_s_windows_are_no_noise():
+    """Of no known event, each is a cluster of its own: of 10 P and 40 S windows none is still."""
+    positive = np.repeat([1, 0], [10, 40])
+    test = windows_of("test", positive, np.arange(50) % 3 > 0)
+    test = replaced(test, "event_id", [f"e{k}" if p else None for k, p in enumerate(positive)])
+    test = replaced(test, "station", [f"S{k}" for k in range(50)])
+    fixed = windows_of("development", [1, 0], [1.0, 0.0])
+    found = phase_identification(pa.concat_tables([fixed, test]), seed=0)
+    assert only(found, "mcc_phase_id_10s")["clusters"] == 50

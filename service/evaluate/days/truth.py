@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalog.schema import StationDay, day_of
-from catalog.truth import ARRIVAL_SCHEMA
+from catalog.schema import StationDay
+from eval.days import in_their_data, places
 from service.evaluate.days.station_days import StationDays
 from service.evaluate.pieces import Workbench
 from service.evaluate.read.arrivals import Arrivals
@@ -34,27 +33,14 @@ def truth_on(days: StationDays, read: Arrivals, bench: Workbench | None) -> Trut
     """bench: there the archive is read around the arrivals, those in gaps are left out, and the
     others get their `snr_db`, which is null without. Raises StoreError."""
     left_out = Counter(read.left_out)
-    on_day: dict[tuple[str, str, date], dict[str, StationDay]] = defaultdict(dict)
-    for day in days.held:
-        trace = day.trace
-        on_day[trace.network, trace.station, day.day][trace.location] = day
+    held = {(d.trace.network, d.trace.station, d.trace.location, d.day): d for d in days.held}
+    table, moved = in_their_data(read.table, held)
     rows: dict[StationDay, list[int]] = defaultdict(list)
-    locations: list[str] = []
-    moved = 0
-    whole = read.table.set_column(4, "time", read.table["time"].cast(pa.int64())).to_pylist()
-    for k, row in enumerate(whole):
-        there = on_day.get((row["network"], row["station"], day_of(row["time"])), {})
-        location = row["location"]
-        if location not in there and len(there) == 1:
-            (location,) = there
-            moved += 1
-        locations.append(location)
-        if location in there:
-            rows[there[location]].append(k)
+    for k, place in enumerate(places(table)):
+        if place in held:
+            rows[held[place]].append(k)
         else:
             left_out["on a station-day that is not picked"] += 1
-    place = ARRIVAL_SCHEMA.get_field_index("location")
-    table = read.table.set_column(place, "location", pa.array(locations, pa.string()))
     kept = np.isin(np.arange(table.num_rows), [k for own in rows.values() for k in own])
     snr_db = np.full(table.num_rows, np.nan)
     if bench is not None:

@@ -725,12 +725,11 @@ class BattlePage {
       localStorage.setItem("annotator", this.name);
       this.open();
     });
-    const rule = this.battle.startsWith("rule-");
-    if (this.name || rule) this.open();
+    if (this.name) this.open();
     else this.ask();
   }
 
-  /** Who are you: a battle is shown to who voted on it. */
+  /** Who are you: a battle is shown to who voted on it, one of the rule to who is not to judge it. */
   ask() {
     say("");
     $("annotator").value = this.name;
@@ -740,7 +739,7 @@ class BattlePage {
 
   async open() {
     try {
-      const told = await ask("/api/arena/battle", { battle: this.battle, ...(this.name && { annotator: this.name }) });
+      const told = await ask("/api/arena/battle", { battle: this.battle, annotator: this.name });
       $("who").hidden = true;
       $("stage").hidden = false;
       this.sides.load(unpacked(told.view));
@@ -749,7 +748,7 @@ class BattlePage {
       this.judges(told);
       say(told.answer ? `You said: ${VERDICT[told.answer].toLowerCase()}.` : "A battle that the rule decided.");
     } catch (error) {
-      if (!this.battle.startsWith("rule-")) this.ask();
+      this.ask();
       say(error.message, true);
     }
   }
