@@ -97,6 +97,7 @@ def tell(path: Path, tmp_path: Path) -> Callable[..., Told]:
         update = {"traces": str(tmp_path / where), "compute": compute}
         bench = Workbench.of(evaluation.model_copy(update=update), Console(quiet=True))
         assert evaluation.noise is not None
+        assert evaluation.noise is not None
         days = StationDays.open(evaluation.noise.catalog, evaluation.candidate, "noise")
         windows, why = noise_of(evaluation.noise, days, bench)
         judged = Judged.of(evaluation, path, bench)
@@ -182,6 +183,7 @@ def test_an_arrival_beside_a_day_that_is_refused_costs_no_other(
 ):
     """The archive lists objects of the day before, which may not be read."""
     evaluation = load_evaluation(path)
+    assert evaluation.noise is not None
     days = StationDays.open(evaluation.noise.catalog, evaluation.candidate, "continuous")
     early, inside = (day_start_ns(DAYS[0]) + s * 10**9 for s in (2, 100))
     codes = {"network": "XX", "station": "A", "location": "", "phase": "P"}
@@ -224,6 +226,7 @@ def test_a_day_picked_in_another_catalogue_or_to_another_meaning_is_another(
     """The same campaign: its runs have one name, and both begin with generation 0."""
     day = StationDay(TRACES[0], DAYS[0])
     evaluation = load_evaluation(path)
+    assert evaluation.noise is not None
     one, other = evaluation.noise.catalog, str(tmp_path / "other")
 
     def version(url):
