@@ -97,7 +97,6 @@ def tell(path: Path, tmp_path: Path) -> Callable[..., Told]:
         update = {"traces": str(tmp_path / where), "compute": compute}
         bench = Workbench.of(evaluation.model_copy(update=update), Console(quiet=True))
         assert evaluation.noise is not None
-        assert evaluation.noise is not None
         days = StationDays.open(evaluation.noise.catalog, evaluation.candidate, "noise")
         windows, why = noise_of(evaluation.noise, days, bench)
         judged = Judged.of(evaluation, path, bench)
