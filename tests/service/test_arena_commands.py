@@ -178,7 +178,13 @@ def write_evaluation(folder: Path, votes: str = "", target: float = 1.0) -> Path
         parts.append(pa.table(columns))
     keep(folder / "out", "traces", pa.concat_tables(parts))
     solved = [
-        {"candidate": name, "phase": phase, "target_per_hour": 1.0, "threshold": threshold}
+        {
+            "candidate": name,
+            "phase": phase,
+            "target_per_hour": 1.0,
+            "threshold": threshold,
+            "hours": 20.0,
+        }
         for name, threshold in (("good", 0.5), ("fair", 0.4), ("loud", None))
         for phase in "PS"
     ]
