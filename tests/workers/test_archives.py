@@ -253,8 +253,8 @@ def test_an_object_that_holds_another_trace_is_told(root: str) -> None:
 
 
 def test_a_station_day_that_holds_another_station_is_told(root: str) -> None:
-    """Another location or band of the station is its own affair."""
-    start, said = day_start_ns(NEXT), []
+    """Another location or band of the station is no fault, and is told all the same."""
+    start, said, beside = day_start_ns(NEXT), [], []
     for other in (TraceId("XX", "OTHER", "00", "HH"), TraceId("XX", "SYN", "10", "HH")):
         store = open_store(f"{root}/{other.station}")
         key = f"XX/{NEXT:%Y/%j}/SYN.XX.{NEXT:%Y.%j}"
@@ -263,7 +263,9 @@ def test_a_station_day_that_holds_another_station_is_told(root: str) -> None:
         reading = archive.read(HH, start, start + DAY_NS)
         assert not reading.fragments
         said.append([text.partition("named for ")[2] for text, _, _ in reading.detail])
+        beside += [text.partition(": ")[2] for text, _, _ in reading.at_large]
     assert said == [["XX.SYN, and holds XX.OTHER.00.HH"], []]
+    assert beside[-1] == f"holds XX.SYN.10.HH, and nothing of {HH}"
 
 
 def test_a_location_of_two_dashes_is_blank(root: str) -> None:

@@ -291,7 +291,11 @@ def _inside(
     start_ns, end_ns = max(start_ns, low), min(end_ns, high)
     own = named.start_ns, named.end_ns
     detail: list[Told] = []
+    at_large: list[Told] = []
     held = sorted({str(codes.trace) for codes, _, _ in extents(found)})
+    if named.station and str(trace) not in held:  # a location or a band that the plan did not see
+        others = ", ".join(held[:NAMED]) or "nothing"
+        at_large.append((f"{known.body.url}: holds {others}, and nothing of {trace}", *own))
     if named.named and not any(f"{text}.".startswith(f"{named.named}.") for text in held):
         others = ", ".join(held[:NAMED]) or "nothing"
         detail.append((f"{known.body.url}: named for {named.named}, and holds {others}", *own))
@@ -318,7 +322,7 @@ def _inside(
             inside = [part for part in parts if part and overlaps(part, start_ns, end_ns)]
             flags = [_to_its_end(flag, named) for flag in channel.flags]
             channels[codes] = replace(channel, fragments=inside, flags=flags)
-    result = Decoded(channels, detail, found.at_large)
+    result = Decoded(channels, detail, [*found.at_large, *at_large])
     samples = sum(len(one.samples) for channel in channels.values() for one in channel.fragments)
     if samples > room:
         raise TooMuch(known.body.url, samples)
