@@ -64,9 +64,9 @@ def _rate_curve(subject: Subject, phase: str, pooled: Sequence[Row]) -> Panel | 
         unit_y=False,
     )
     hours = own[0]
-    caption = Markup("{}: false picks against the threshold, {} windows, {} station-hours").format(
-        phase, quote(hours, "windows", "count"), quote(hours, "hours", "rate")
-    )
+    caption = Markup(
+        "{}: false picks against the threshold, {} windows, {} station-hours; bars may run on"
+    ).format(phase, quote(hours, "windows", "count"), quote(hours, "hours", "rate"))
     return Panel(caption, svg)
 
 

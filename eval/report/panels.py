@@ -77,7 +77,11 @@ def lines(
         if least is not None:
             scale = axis.set_xscale if unit_y else axis.set_yscale
             scale("symlog", linthresh=least, linscale=0.5)
-            (axis.set_xlim if unit_y else axis.set_ylim)(-0.1 * least, None)
+            if unit_y:
+                axis.set_xlim(-0.1 * least, None)
+            else:  # of few stations intervals reach to the sky: they run out of the frame
+                highest = max((y for each in series for y in each.y), default=0.0)
+                axis.set_ylim(-0.1 * least, 10 * max(highest, least))
             along = axis.xaxis if unit_y else axis.yaxis
             along.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.set_xlabel(x_label)
