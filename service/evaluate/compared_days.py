@@ -6,43 +6,27 @@ many picks of the days as the baseline has, or as many false picks an hour of ve
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.errors import Refusal
 from catalog.schema import PHASES
-from eval.comparison import compare, compare_rates
+from eval.comparison import compare
 from eval.reviewed import found_on
 from eval.thresholds import Thresholds, equal_counts, picks_at
 from service.evaluate.config import Evaluation
 from service.evaluate.days.continuous import Judged
-from service.evaluate.noise.equal_rates import check_supported, equal_rates
-from service.evaluate.tables import kept
+from service.evaluate.noise.compared import compared_rates
+from service.evaluate.noise.equal_rates import supported_rates
 
 WITHIN_TOLERANCE = ("recall", "mae_both_found")
 """The others ask for residuals of a second, which no matched pair has."""
-
-COUNTS = ("candidate", "station", "phase", "count", "hours")
 
 
 def compared_days(evaluation: Evaluation, judged: Judged) -> pa.Table:
     """COMPARISON_SCHEMA: recall and timing at the evaluation's threshold and, where noise was
     judged, false picks per hour; half the target rate is the difference that matters."""
-    seed, replicates = evaluation.seed, evaluation.replicates
-    tables = [_found(evaluation, judged, evaluation.threshold)]
-    noise = kept(Path(evaluation.out), "noise_stations")
-    if noise is not None and evaluation.noise is not None:
-        counts = noise.filter(pc.field("threshold") == evaluation.threshold).select(COUNTS)
-        counts = counts.append_column("key", counts["station"])
-        margin = evaluation.noise.target_rate / 2
-        tables.append(
-            compare_rates(
-                counts, evaluation.against, seed=seed, margin=margin, replicates=replicates
-            )
-        )
-    return pa.concat_tables(tables)
+    found = _found(evaluation, judged, evaluation.threshold)
+    return pa.concat_tables([found, *compared_rates(evaluation)])
 
 
 def compared_at_equal_picks(evaluation: Evaluation, judged: Judged) -> pa.Table:
@@ -65,10 +49,7 @@ def compared_at_equal_false_picks(evaluation: Evaluation, judged: Judged) -> pa.
     Raises Refusal where noise was not judged, allows too few picks to place a threshold by, or a
     candidate makes too many at any.
     """
-    frozen, without = equal_rates(evaluation, evaluation.names)
-    check_supported(evaluation)
-    if without:
-        raise Refusal(f"thresholds: none of {without} meets the target rate of noise")
+    frozen = supported_rates(evaluation, evaluation.names)
     judged.days.check_thresholds(frozen.thresholds, evaluation.names)
     return _found(evaluation, judged, frozen.thresholds)
 

@@ -40,6 +40,7 @@ from service.evaluate.compared_days import (
     compared_days,
 )
 from service.evaluate.config import Evaluation, load_evaluation
+from service.evaluate.days.audit import KEY_TABLE
 from service.evaluate.days.continuous import Judged
 from service.evaluate.days.snippets import snippets
 from service.evaluate.pieces import Workbench
@@ -91,6 +92,7 @@ def make_tables(
     names = [*(MADE_BY[what] for what in asked), "snippets"]
     stale = before is not None and not same_sources(before, sources)
     stale = stale or any(outdated(folder, name) for name in names)
+    battled = any(kept(folder, f"{where}rulings") is not None for where in ("", "day_"))
     codes, unfinished = [], []
     bench = Workbench.of(evaluation, say, address)
 
@@ -106,6 +108,8 @@ def make_tables(
 
     if stale and "snr" not in asked and kept(folder, "snr") is not None:
         asked.append("snr")  # by hand, of what has changed since
+    if stale:
+        _forget_old(folder)
     for what in asked:
         if what in whats and (stale or kept(folder, MADE_BY[what]) is None):
             say.print(f"tidepick eval {what} {path}")
@@ -113,7 +117,6 @@ def make_tables(
     if evaluation.continuous is not None and (stale or kept(folder, "snippets") is None):
         say.print("paired comparison of the days, and windows to look at")
         attempt("continuous days", partial(_keep_days, evaluation, path, bench))
-    battled = any(kept(folder, f"{where}rulings") is not None for where in ("", "day_"))
     voted = evaluation.arena is not None and evaluation.arena.votes is not None
     if (stale and battled) or (fights(evaluation) and (voted or not battled)):
         say.print(f"tidepick arena battle {path}")  # votes may have come since
@@ -126,11 +129,19 @@ def make_tables(
     return codes
 
 
+def _forget_old(folder: Path) -> None:
+    """So that none of them stands on the page where what would replace it is refused.
+
+    The provenance stays until there is a new one: who is killed before that begins anew.
+    """
+    for path in sorted((folder / FOLDER).glob("*.parquet")):
+        if path.stem not in ("provenance", KEY_TABLE):
+            forget(folder, path.stem)
+
+
 def _keep_days(evaluation: Evaluation, path: Path, bench: Workbench) -> int:
     """What the page has of continuous days beside what `tidepick eval continuous` made."""
     folder = Path(evaluation.out)
-    for name in ("comparison_days", EQUAL_PICKS, EQUAL_FALSE_PICKS, "snippets"):
-        forget(folder, name)
     judged = Judged.of(evaluation, path, bench)
     try:
         keep(folder, "comparison_days", compared_days(evaluation, judged))

@@ -170,12 +170,15 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _framed(name: str, title: str) -> str:
-    """A page's contents in what all pages share; `stage` is where two sides are drawn."""
+    """A page's contents in what all pages share; `stage` is where two sides are drawn, `tools` the
+    buttons that move a drawing."""
 
     def read(part: str) -> str:
         return (CONTENTS / f"{part}.html").read_text(encoding="utf-8")
 
-    main = Template(read(name)).substitute(stage=read("stage"))
+    tools = read("tools")
+    stage = Template(read("stage")).substitute(tools=tools)
+    main = Template(read(name)).substitute(stage=stage, tools=tools)
     return Template(read("frame")).substitute(name=name, title=title, main=main)
 
 

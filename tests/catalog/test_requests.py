@@ -344,6 +344,16 @@ def test_credentials_that_the_store_says_have_expired_are_renewed_once(
     assert process.calls == 3 and faulty_s3.asked.total() == 2
 
 
+def test_a_signature_that_does_not_match_denies_its_own_object_alone(
+    store: Store, faulty_s3: FaultyS3
+) -> None:
+    store.create("b", BODY)
+    faulty_s3.fail(Answer(403, "SignatureDoesNotMatch"), "GET .*store/a")
+    with pytest.raises(AccessDenied, match="SignatureDoesNotMatch"):
+        store.fetch("a")
+    assert store.fetch("b")[0] == BODY
+
+
 def test_wrong_credentials_are_asked_with_once_for_all_objects(
     s3: Any, process: Process, faulty_s3: FaultyS3
 ) -> None:

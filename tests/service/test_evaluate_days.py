@@ -14,22 +14,18 @@ import pytest
 from rich.console import Console
 
 from catalog.query import Catalog
-from catalog.runs import write_run_record
 from catalog.schema import TraceId, day_start_ns
 from catalog.truth import NOISE_SCHEMA
 from eval.continuous import score as score_complete
 from eval.report.leaderboard import EQUAL_FALSE_PICKS, EQUAL_PICKS
 from eval.reviewed import judged_picks
 from eval.thresholds import picks_at
-from service.campaign import load_campaign
 from service.cli import main
 from service.evaluate.config import load_evaluation
 from service.evaluate.days.continuous import Judged
 from service.evaluate.pieces import Workbench
 from service.evaluate.tables import kept
-from service.prepare import prepare
-from service.provenance import provenance
-from workers.picker import Picker, Work
+from tests.service.picking import pick
 from workers.synthetic import network_days, write_sds
 
 T0 = day_start_ns(date(2024, 3, 1))
@@ -56,17 +52,6 @@ weights = "builtin:synthetic"
 name = "synthetic_early"
 weights = "builtin:synthetic_early"
 """
-
-
-def pick(path: Path) -> None:
-    """What `tidepick run` does, in this process and without Ray."""
-    prepared = prepare(load_campaign(path))
-    facts = provenance(prepared, {}, str(path))
-    write_run_record(prepared.store, prepared.assignment.run, "one", "start", facts)
-    picker = Picker(prepared.assignment)
-    names = tuple(candidate.name for candidate in prepared.assignment.candidates)
-    for shard in prepared.plan.shards():
-        picker.pick(Work(shard, names))
 
 
 @pytest.fixture(scope="module")
@@ -397,12 +382,16 @@ def test_days_are_compared_at_equal_picks_and_equal_false_picks(picked, evaluate
 
 
 def test_a_refused_part_leaves_the_page(picked, evaluate, tmp_path):
-    """No noise window is left, so there are no thresholds for battles: all the rest is there."""
+    """No noise window is left, so there are no thresholds for battles: all the rest is there, and
+    nothing of the noise that was judged before."""
+    evaluate("report", COMPLETE + NOISE)
+    assert table_of(tmp_path, "noise_rates").num_rows
     (picked / "elsewhere.csv").write_text(
         "network,station,start,end\nYY,Q,2020-01-01T00:00:00Z,2020-01-01T00:01:00Z\n"
     )
     noise = '[noise]\ncatalog = "catalog"\nwindows = "elsewhere.csv"\n[arena]\n'
     told = evaluate("report", COMPLETE + noise, code=1)
     assert Path(told["report"]).exists()
-    assert table_of(tmp_path, "continuous").num_rows and kept(tmp_path, "noise_rates") is None
+    assert table_of(tmp_path, "continuous").num_rows
+    assert kept(tmp_path, "noise_rates") is None and kept(tmp_path, "noise_thresholds") is None
     assert table_of(tmp_path, "snippets").schema.names

@@ -27,7 +27,8 @@ from service.evaluate.pieces import Workbench
 from service.evaluate.pool import Over, examined
 from service.evaluate.tables import kept
 from tests.service.examiners import killing
-from tests.service.test_evaluate_days import CAMPAIGN, SYNTHETIC, pick
+from tests.service.picking import pick
+from tests.service.test_evaluate_days import CAMPAIGN, SYNTHETIC
 from workers.examiner import Examiner
 from workers.synthetic import network_days, write_sds
 

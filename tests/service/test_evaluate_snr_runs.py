@@ -14,14 +14,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from catalog.runs import write_run_record
 from catalog.schema import TraceId, day_start_ns
-from service.campaign import load_campaign
 from service.cli import main
 from service.evaluate.tables import kept
-from service.prepare import prepare
-from service.provenance import provenance
-from workers.picker import Picker, Work
+from tests.service.picking import pick
 from workers.synthetic import network_days, write_sds
 from workers.weights import BUILTIN
 
@@ -102,17 +98,6 @@ def write_benchmark(folder: Path, n: int = 60) -> None:
         event_id=[f"quake{k // 2}" for k in range(n)],
         station=[f"XX.S{k % 6}" for k in range(n)],
     )
-
-
-def pick(path: Path) -> None:
-    """What `tidepick run` does, in this process and without Ray."""
-    prepared = prepare(load_campaign(path))
-    facts = provenance(prepared, {}, str(path))
-    write_run_record(prepared.store, prepared.assignment.run, "one", "start", facts)
-    picker = Picker(prepared.assignment)
-    names = tuple(candidate.name for candidate in prepared.assignment.candidates)
-    for shard in prepared.plan.shards():
-        picker.pick(Work(shard, names))
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.errors import Refusal
-from eval.comparison import compare, compare_rates, found_in
+from eval.comparison import compare, found_in
 from eval.thresholds import Frozen, Thresholds
 from service.evaluate.config import Evaluation, load_evaluation
 from service.evaluate.labelled.judged import selections
 from service.evaluate.labelled.thresholds import thresholds_of
+from service.evaluate.noise.compared import compared_rates
 from service.evaluate.tables import keep, kept
 
-COUNTS = ("candidate", "station", "phase", "threshold", "count", "hours")
 UNDEFINED = "undefined"
 
 
@@ -67,17 +67,8 @@ def _compared(
     seed, replicates = evaluation.seed, evaluation.replicates
     found = found_in(traces, thresholds)
     tables = [compare(found, evaluation.against, seed=seed, replicates=replicates)]
-    with_rates = with_rates and evaluation.thresholds == "fixed"  # which the counts are at
-    counts = kept(Path(evaluation.out), "noise_stations") if with_rates else None
-    if counts is not None and evaluation.noise is not None:
-        counts = counts.select(COUNTS).filter(pc.field("threshold") == evaluation.threshold)
-        counts = counts.append_column("key", counts["station"])
-        margin = evaluation.noise.target_rate / 2
-        tables.append(
-            compare_rates(
-                counts, evaluation.against, seed=seed, margin=margin, replicates=replicates
-            )
-        )
+    if with_rates and evaluation.thresholds == "fixed":  # which the counts are at
+        tables += compared_rates(evaluation)
     return pa.concat_tables(tables)
 
 

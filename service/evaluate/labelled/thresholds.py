@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from eval.thresholds import TIMELY_S, Frozen, Thresholds, equal_counts, f1_timed
 from eval.traces import conformed, keys, peaks
 from service.evaluate.config import Evaluation
 from service.evaluate.labelled.sealed import among, split_of
-from service.evaluate.noise.equal_rates import check_supported, equal_rates
+from service.evaluate.noise.equal_rates import rule_of, supported_rates
 from service.prepare import candidate_weights
 
 FILE = "thresholds.json"
@@ -67,8 +68,7 @@ def _another(
     if other := sorted(n for n in weights if frozen.weights.get(n, weights[n]) != weights[n]):
         return f"the weights of {other} are others"
     if tuning is None:
-        check_supported(evaluation)
-        if equal_rates(evaluation, names)[0].rows_digest != frozen.rows_digest:
+        if supported_rates(evaluation, names).rows_digest != frozen.rows_digest:
             return "the noise windows are others"
     elif tuning.num_rows and digest(_keys(tuning)) != frozen.rows_digest:
         return "the traces of the tuning split are others"
@@ -79,8 +79,7 @@ def _rule(evaluation: Evaluation) -> str:
     if evaluation.thresholds == "f1_optimal":
         return f"best F1 within {TIMELY_S:g} s of the label"
     if evaluation.thresholds == "equal_false_picks":
-        target = evaluation.noise.target_rate if evaluation.noise is not None else 0
-        return f"at most {target:g} false picks a station-hour and phase"
+        return rule_of(evaluation)
     return f"as many found as {evaluation.against} at {evaluation.threshold:g}"
 
 
@@ -95,13 +94,7 @@ def _tuning(evaluation: Evaluation, traces: pa.Table) -> pa.Table | None:
 def _solved(evaluation: Evaluation, names: list[str], tuning: pa.Table | None) -> Frozen:
     rule, weights = _rule(evaluation), _weights(evaluation)
     if tuning is None:
-        frozen, without = equal_rates(evaluation, names)
-        check_supported(evaluation)
-        if without:
-            raise Refusal(f"thresholds: none of {without} meets the target rate of noise")
-        return Frozen(
-            frozen.thresholds, rule, frozen.split, frozen.rows, frozen.rows_digest, weights
-        )
+        return replace(supported_rates(evaluation, names), weights=weights)
     if tuning.num_rows == 0:
         raise Refusal(f"splits {evaluation.splits}: none of the traces is in tuning; remake them")
     found = peaks(tuning)

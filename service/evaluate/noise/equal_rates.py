@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from catalog.errors import Refusal
 from catalog.schema import PHASES
 from eval.thresholds import Frozen, Thresholds
@@ -52,24 +54,37 @@ def equal_rates(evaluation: Evaluation, names: Sequence[str]) -> tuple[Frozen, l
     places = ("network", "station", "location", "start")
     columns = [windows[name].to_pylist() for name in places]
     keys = [".".join(map(str, key)) for key in zip(*columns, strict=True)]
-    rule = f"at most {target:g} false picks a station-hour and phase"
-    hours = max((row["hours"] or 0.0 for row in table.to_pylist()), default=0.0)
+    rule, hours = rule_of(evaluation), _hours(table)
     if target * hours < LEAST_PICKS:
         rule += f", {target * hours:.0f} in all the noise there is: they rest on chance"
     frozen = Frozen.solved(Thresholds(whole), rule, SPLIT, keys)
     return frozen, [name for name in names if name not in whole]
 
 
-def check_supported(evaluation: Evaluation) -> None:
-    """Raises Refusal where thresholds of the target rate would rest on fewer than LEAST_PICKS."""
+def supported_rates(evaluation: Evaluation, names: Sequence[str]) -> Frozen:
+    """`equal_rates` that are no chance. Raises Refusal also where the target rate allows fewer than
+    LEAST_PICKS, or a candidate has no threshold."""
+    frozen, without = equal_rates(evaluation, names)
+    assert evaluation.noise is not None
     table = kept(Path(evaluation.out), "noise_thresholds")
-    if evaluation.noise is None or table is None:
-        return  # `equal_rates` says so
-    target = evaluation.noise.target_rate
-    hours = max((row["hours"] or 0.0 for row in table.to_pylist()), default=0.0)
+    target, hours = evaluation.noise.target_rate, _hours(table)
     if target * hours < LEAST_PICKS:
         raise Refusal(
             f"thresholds: {target:g} false picks an hour in {hours:.1f} station-hours of noise are "
             f"{target * hours:.0f}, and a threshold that rests on fewer than {LEAST_PICKS} is "
             "chance: raise noise.station_days, windows_per_hour or target_rate"
         )
+    if without:
+        raise Refusal(f"thresholds: none of {without} meets the target rate of noise")
+    return frozen
+
+
+def rule_of(evaluation: Evaluation) -> str:
+    """How they are solved, in words."""
+    assert evaluation.noise is not None
+    return f"at most {evaluation.noise.target_rate:g} false picks a station-hour and phase"
+
+
+def _hours(thresholds: pa.Table) -> float:
+    """Station-hours of noise; 0 where no threshold could be solved."""
+    return max((row["hours"] or 0.0 for row in thresholds.to_pylist()), default=0.0)

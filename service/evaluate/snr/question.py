@@ -21,6 +21,7 @@ from service.evaluate.config import Evaluation
 from service.evaluate.days.continuous import Judged
 from service.evaluate.labelled.thresholds import thresholds_of
 from service.evaluate.labelled.traces import extra_strata
+from service.evaluate.noise.compared import counts_of, margin_of
 from service.evaluate.noise.equal_rates import equal_rates
 from service.evaluate.pieces import Workbench
 from service.evaluate.snr.families import families_of, one_a_family
@@ -113,16 +114,14 @@ def _of_days(
         names,
         tolerance_s=days.tolerance_s,
         complete=days.settings.complete,
-        margin=evaluation.noise.target_rate / 2 if evaluation.noise else RATE_MARGIN,
+        margin=margin_of(evaluation) if evaluation.noise else RATE_MARGIN,
     )
 
 
 def _of_noise(evaluation: Evaluation, names: Sequence[str]) -> dict[str, Measure]:
     """False picks per hour at the evaluation's threshold: at the target rate all are alike."""
-    counts = kept(Path(evaluation.out), "noise_stations")
-    if evaluation.noise is None or counts is None:
+    counts = counts_of(evaluation)
+    if counts is None:
         return {}
-    counts = counts.filter(pc.field("threshold") == evaluation.threshold)
-    counts = counts.append_column("key", counts["station"])
-    margin = evaluation.noise.target_rate / 2
+    margin = margin_of(evaluation)
     return {phase: false_picks(counts, phase, names, margin) for phase in PHASES}

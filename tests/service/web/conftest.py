@@ -17,20 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.runs import write_run_record
 from catalog.schema import TraceId, day_start_ns
 from catalog.truth import NOISE_SCHEMA
 from catalog.votes import Votes
-from service.campaign import load_campaign
 from service.evaluate.config import load_evaluation
 from service.evaluate.days.ready import ready_for_traces
 from service.evaluate.noise.rates import THRESHOLD_SCHEMA
 from service.evaluate.tables import keep
-from service.prepare import prepare
-from service.provenance import provenance
+from tests.service.picking import pick
 from workers.labelled import open_labelled
 from workers.oracle import examine
-from workers.picker import Picker, Work
 from workers.synthetic import RATE, Recording, network_days, write_sds
 
 ROOT = Path(__file__).parents[3]
@@ -110,12 +106,7 @@ def picked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sds(folder / "archive", recordings)
     pq.write_table(pa.concat_tables(each.arrivals for each in recordings), folder / "truth.parquet")
     (folder / "campaign.toml").write_text(CAMPAIGN)
-    prepared = prepare(load_campaign(folder / "campaign.toml"))
-    facts = provenance(prepared, {}, "campaign.toml")
-    write_run_record(prepared.store, prepared.assignment.run, "one", "start", facts)
-    picker = Picker(prepared.assignment)
-    for shard in prepared.plan.shards():
-        picker.pick(Work(shard, NAMES))
+    pick(folder / "campaign.toml")
     return folder
 
 
