@@ -229,6 +229,10 @@ def test_battles_are_by_rule_and_apart_from_people(tmp_path, capsys):
     assert 0 < every["agreed"] < 60
     assert main(["arena", "battle", str(path)]) == 0
     assert "Board of people" in capsys.readouterr().out
+    assert kept(out, "voted_board") is not None
+    path.write_text(path.read_text().replace('votes = "arena.db"', ""))
+    said(capsys, "arena", "battle", path)
+    assert kept(out, "voted_board") is None, "votes that are no longer named"
 
 
 def test_battles_want_thresholds_of_this_rate(tmp_path, capsys):

@@ -361,6 +361,10 @@ def test_thresholds_of_equal_false_picks_need_picks(planted, tmp_path, capsys):
             assert code == 2 and "9.0 station-hours" in facts["error"]
     assert code == 0 and facts["threshold"]["thresholds"][names[0]] == {"P": 0.4, "S": 0.4}
 
+    keep(out, "noise_windows", pa.table(windows | {"station": ["Y"]}))
+    code, facts = said(capsys, "oracle", path)
+    assert code == 2 and "the noise windows are others" in facts["error"]
+
 
 def test_thresholds_are_solved_on_tuning_once(planted, tmp_path, capsys):
     path = planted('thresholds = "equal_emitted"\nthreshold = 0.6')

@@ -39,6 +39,7 @@ end = 2024-03-02
 EVALUATION = """\
 name = "seeds"
 out = "out"
+thresholds = "equal_false_picks"
 [[benchmark]]
 name = "planted"
 kind = "npz"
