@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from service.campaign import Compute
@@ -30,8 +32,10 @@ def examined(
 ) -> Iterator[Over]:
     """Each piece once it is over, in whatever order.
 
-    One whose worker dies is tried `max_attempts` times. What is raised in a worker is raised here:
-    it is no piece's fault. Raises WorkersLost where none can start.
+    One whose worker dies is tried `max_attempts` times, and a worker that has had one for longer
+    than `patience_minutes` is killed; where this process does it all, nothing can end it. What is
+    raised in a worker is raised here: it is no piece's fault. Raises WorkersLost where none can
+    start.
     """
     if compute.workers == 1 and address is None:
         examiner = Examiner(examination)
@@ -42,13 +46,30 @@ def examined(
         yield from pool.over(tasks)
 
 
+HUNG = "its worker was not done in compute.patience_minutes {:g}: it hung and was killed"
+
+LOOK_S = 5.0
+"""Between looks for what hangs."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A piece in a worker's hands. hung: the worker was killed over it."""
+
+    task: Task
+    attempt: int
+    actor: Any
+    begun: float
+    hung: bool = False
+
+
 class _Pool:
     """Workers, each with one piece in hand; who dies gets the next once it has started again."""
 
     def __init__(self, examination: Examination, compute: Compute) -> None:
         from workers.actor import start_examiner
 
-        self._attempts = compute.max_attempts
+        self._attempts, self._patience = compute.max_attempts, compute.patience_minutes
         self._actors = [
             start_examiner(examination, compute.cpus_per_worker, compute.gpus_per_worker)
             for _ in range(compute.workers)
@@ -61,12 +82,17 @@ class _Pool:
         waiting = deque((task, 1) for task in tasks)
         starting = {_start(actor): actor for actor in self._actors}
         idle: deque[Any] = deque()
-        flying: dict[Any, tuple[Task, int, Any]] = {}
+        flying: dict[Any, _Flight] = {}
         while waiting or flying:
             while waiting and idle:
                 (task, attempt), actor = waiting.popleft(), idle.popleft()
-                flying[actor.examine.remote(task)] = task, attempt, actor
-            (done,), _ = ray.wait([*flying, *starting], num_returns=1)
+                flight = _Flight(task, attempt, actor, time.monotonic())
+                flying[actor.examine.remote(task)] = flight
+            ready, _ = ray.wait([*flying, *starting], num_returns=1, timeout=LOOK_S)
+            self._end_the_hung(flight for each, flight in flying.items() if each not in ready)
+            if not ready:
+                continue
+            (done,) = ready
             if done in starting:
                 actor = starting.pop(done)
                 try:
@@ -76,20 +102,31 @@ class _Pool:
                     if not (idle or flying or starting):
                         raise WorkersLost(f"no worker can start: {in_a_line(error)}") from error
                 continue
-            task, attempt, actor = flying.pop(done)
+            flight = flying.pop(done)
             try:
                 why = ray.get(done)
             except RayActorError:
-                starting[_start(actor)] = actor
-                if attempt < self._attempts:
-                    waiting.append((task, attempt + 1))
+                starting[_start(flight.actor)] = flight.actor
+                if flight.attempt < self._attempts:
+                    waiting.append((flight.task, flight.attempt + 1))
                 else:
-                    yield Over(task, f"after {attempt} attempts: {DIED}", lost=True)
+                    died = HUNG.format(self._patience) if flight.hung else DIED
+                    yield Over(flight.task, f"after {flight.attempt} attempts: {died}", lost=True)
             except RayTaskError as error:
                 raise error.cause from error
             else:
-                idle.append(actor)
-                yield Over(task, why)
+                idle.append(flight.actor)
+                yield Over(flight.task, why)
+
+    def _end_the_hung(self, flights: Iterable[_Flight]) -> None:
+        """Kill workers that have had a piece for too long: a death like others."""
+        import ray
+
+        overdue = time.monotonic() - timedelta(minutes=self._patience).total_seconds()
+        for flight in flights:
+            if flight.begun < overdue and not flight.hung:
+                flight.hung = True
+                ray.kill(flight.actor, no_restart=False)
 
     def close(self) -> None:
         import ray

@@ -1,6 +1,7 @@
 """What evaluations ask of station-days, piece by piece: each once, by whomever, whatever dies."""
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from service.evaluate.days.shifts import shifts_of
 from service.evaluate.days.station_days import StationDays
 from service.evaluate.noise.search import noise_of
 from service.evaluate.pieces import Workbench
-from service.evaluate.pool import Over, examined
+from service.evaluate.pool import HUNG, Over, examined
 from service.evaluate.tables import kept
 from tests.service.examiners import killing
 from tests.service.picking import pick
@@ -297,3 +298,34 @@ def test_two_workers_of_which_one_is_killed_tell_what_one_process_tells(tell, mo
     monkeypatch.setattr(pieces, "examined", dying)
     assert same(tell("killed", workers=2), whole)
     assert [len(each) for each in deaths] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_reading_that_never_ends_costs_its_own_piece_alone(folder, path, tmp_path, capsys):
+    """An object is a pipe into which nobody writes."""
+    with path.open("a") as more:
+        more.write("[compute]\nworkers = 2\nmax_attempts = 2\npatience_minutes = 0.1\n")
+    pipe = next((folder / "archive").rglob("XX.B..HHZ.*.063"))
+    sound = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    try:
+        assert main(["eval", "noise", str(path)]) == 1
+    finally:
+        pipe.unlink()
+        pipe.write_bytes(sound)
+    told = capsys.readouterr().err
+    assert f"XX.B..HH 2024-03-03: after 2 attempts: {HUNG.format(0.1)}" in told
+    [why] = [
+        row["why"]
+        for row in table(tmp_path / "out", "noise_why").to_pylist()
+        if "no worker finished" in row["why"]
+    ]
+    assert "XX.A" not in why
+    there = {
+        (r["station"], r["start"].day) for r in table(tmp_path / "out", "noise_windows").to_pylist()
+    }
+    assert there == {("A", 1), ("A", 3), ("B", 1)}
+    assert main(["eval", "noise", str(path)]) == 0
+    again = table(tmp_path / "out", "noise_windows").to_pylist()
+    assert ("B", 3) in {(r["station"], r["start"].day) for r in again}
