@@ -55,22 +55,22 @@ class Stretch:
 def write_days(root: Path, scope: Scope) -> dict[TraceId, Stretch]:
     """Steim2 miniSEED in SDS layout: with gaps (three times), without, and the short one.
 
-    The short one begins where a window does, so that SeisBench's windows are ours.
+    The short one begins where a window does and has no spikes, which we mask and SeisBench does
+    not: their windows and samples are ours.
     """
     start = StationDay(WHOLE, DAY).start_ns
-    rng = np.random.default_rng(1)
-    seconds = scope.hours * 3600
-    (whole,) = network_days([WHOLE], start, seconds, EVENTS_PER_HOUR, rng)
+    seconds, short_s = scope.hours * 3600, scope.short_hours * 3600
+    (whole,) = network_days([WHOLE], start, seconds, EVENTS_PER_HOUR, np.random.default_rng(1))
     gaps = tuple((round(a * RATE), round(b * RATE)) for a, b in GAPS_S if b < seconds)
-    skip, short = -grid_index(start, RATE) % STEP, round(scope.short_hours * 3600 * RATE)
-    short_start = start + skip * NS // RATE
     with_gaps = replace(whole, trace=GAPS, gaps=gaps)
-    cut = replace(whole, trace=SHORT, start_ns=short_start, data=whole.data[:, skip : skip + short])
-    write_sds(root, [whole, with_gaps, cut])
+    at = start + -grid_index(start, RATE) % STEP * NS // RATE
+    rng = np.random.default_rng(2)
+    (short,) = network_days([SHORT], at, short_s, EVENTS_PER_HOUR, rng, disturbances_per_hour=0)
+    write_sds(root, [whole, with_gaps, short])
     stretches = {t: Stretch(root, t, start, start + round(seconds * NS)) for t in (WHOLE, *ALIKE)}
     for trace in ALIKE[1:]:
         write_sds(root, [replace(with_gaps, trace=trace)])
-    return stretches | {SHORT: Stretch(root, SHORT, short_start, short_start + short * NS // RATE)}
+    return stretches | {SHORT: Stretch(root, SHORT, at, at + round(short_s * NS))}
 
 
 def narrow() -> Weights:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from service.ray_auth import private_token
 from tests.chaos.endpoints import inhabit
 
 CPUS = 3
@@ -98,18 +97,15 @@ def ray_nodes(environment: Mapping[str, str]) -> Iterator[tuple[Nodes, dict[str,
     Nothing of it is seen by, or sees, another Ray of this machine.
     """
     folder = tempfile.mkdtemp(prefix="chaos", dir="/tmp")  # Ray's sockets need a short path
-    ours = {
-        **environment,
-        "RAY_TMPDIR": folder,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": _token(),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    with inhabit(ours):
+    kept = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
+    with (
+        inhabit(kept | {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}),
+        private_token(),  # this process may have had another Ray before
+    ):
         try:
             nodes = Nodes()
             try:
-                yield nodes, ours
+                yield nodes, dict(os.environ)
             finally:
                 nodes.shutdown()
         finally:
@@ -118,12 +114,6 @@ def ray_nodes(environment: Mapping[str, str]) -> Iterator[tuple[Nodes, dict[str,
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@cache
-def _token() -> str:
-    """One for all seeds: Ray reads it once in a process."""
-    return secrets.token_hex(32)
 
 
 def descendants(ancestors: set[int]) -> dict[int, str]:
