@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +20,13 @@ from catalog.verbs import (
     ObjectChanged,
     Part,
     Room,
+    StoreError,
     StoreUnavailable,
     confined,
+    printable,
 )
+
+_NO_FILE = {errno.ELOOP: "a link that leads in a circle", errno.ENXIO: "not a regular file"}
 
 
 class LocalStore:
@@ -32,7 +37,7 @@ class LocalStore:
         self.url = str(self.root)
 
     def url_of(self, key: str) -> str:
-        return str(self._path(key))
+        return printable(str(self._path(key)))
 
     def _path(self, key: str) -> Path:
         return self.root / confined(key)
@@ -57,14 +62,24 @@ class LocalStore:
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
-        path = self._path(key)
+        path, url = self._path(key), self.url_of(key)
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise AccessDenied(errno.EACCES, f"not a regular file: {url}")
                 yield file
+        except StoreError:
+            raise
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise MissingObject(errno.ENOENT, f"no such file: {path}") from error
+            if path.is_symlink():  # what it stands for may be on a disk that is not there today
+                raise AccessDenied(errno.EACCES, f"a link that leads nowhere: {url}") from error
+            raise MissingObject(errno.ENOENT, f"no such file: {url}") from error
         except PermissionError as error:
-            raise AccessDenied(errno.EACCES, f"not readable: {path}") from error
+            raise AccessDenied(errno.EACCES, f"not readable: {url}") from error
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise AccessDenied(errno.EACCES, f"{_NO_FILE[error.errno]}: {url}") from error
+            raise StoreUnavailable(error.errno, f"cannot read {url}: {error.strerror}") from error
 
     def create(self, key: str, body: bytes) -> bool:
         try:
@@ -95,25 +110,28 @@ class LocalStore:
         return True
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
-        return self._below(prefix.rpartition("/")[0], prefix)
+        return self._below(prefix.rpartition("/")[0], prefix, frozenset())
 
-    def _below(self, folder: str, prefix: str) -> Iterator[Listed]:
+    def _below(self, folder: str, prefix: str, above: frozenset[str]) -> Iterator[Listed]:
+        """above: the folders on the way, without links; a link back to one holds nothing new."""
+        here = os.path.realpath(self._path(folder))
+        if here in above:
+            return
         # a folder's name with its `/` stands where the keys below it stand
-        for name, entry in sorted((e.name + "/" * e.is_dir(), e) for e in self._entries(folder)):
+        entries = sorted((e.name + "/" * _is_folder(e), e) for e in self._entries(folder))
+        for name, entry in entries:
             key = f"{folder}/{name}" if folder else name
             if not key.startswith(prefix):
                 continue
             if name.endswith("/"):
-                yield from self._below(key[:-1], prefix)
+                yield from self._below(key[:-1], prefix, above | {here})
             elif not name.startswith("."):
-                try:
-                    status = entry.stat()
-                except FileNotFoundError:
-                    continue  # removed while listing
-                yield Listed(key, status.st_size, _local_etag(status))
+                listed = _listed(key, entry)
+                if listed is not None:
+                    yield listed
 
     def folders(self, prefix: str) -> Sequence[str]:
-        return sorted(entry.name for entry in self._entries(prefix) if entry.is_dir())
+        return sorted(entry.name for entry in self._entries(prefix) if _is_folder(entry))
 
     def _entries(self, folder: str) -> Sequence[os.DirEntry[str]]:
         """What a folder holds; nothing where there is none."""
@@ -123,11 +141,35 @@ class LocalStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            path = self.root / folder
+            path = self.url_of(folder)
             raise AccessDenied(error.errno, f"cannot list {path}: {error.strerror}") from error
 
     def filesystem(self) -> Any:
         return fsspec.filesystem("file")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe at once, instead of waiting for somebody who writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or through a folder that may not be entered
+        return False
+
+
+def _listed(key: str, entry: os.DirEntry[str]) -> Listed | None:
+    """None where it was removed while listing. A link whose end cannot be seen is listed, so that
+    whoever fetches it is told."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return Listed(key, 0, "") if entry.is_symlink() else None
+    except OSError:
+        return Listed(key, 0, "")
+    return Listed(key, status.st_size, _local_etag(status))
 
 
 def _local_etag(status: os.stat_result) -> str:

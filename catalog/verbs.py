@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -64,6 +65,12 @@ def confined(key: str) -> str:
     if key.startswith("/") or "\0" in key or not {".", ".."}.isdisjoint(key.split("/")):
         raise Refusal(f"key {key!r}: it may lead out of the store; use plain names and '/'")
     return key
+
+
+def printable(text: str) -> str:
+    r"""The same, bytes of a file's name that are no UTF-8 written as \xff: messages and tables hold
+    text alone."""
+    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 class Store(Protocol):

@@ -249,7 +249,10 @@ def read_stations(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise CampaignError(f"select.stations {path}: not UTF-8 text: {error}") from error
     lines = [line for line in lines if line and not line.startswith("#")]
-    if not (lines and {"network", "station"} <= set(lines[0].lower().split(","))):
+    is_csv = bool(lines) and {"network", "station"} <= set(lines[0].lower().split(","))
+    if len(lines) <= is_csv:
+        raise CampaignError(f"select.stations {path}: no station in it; write a glob a line: UW.*")
+    if not is_csv:
         return lines
     patterns = set()
     for row in csv.DictReader([lines[0].lower(), *lines[1:]]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from catalog.schema import TraceId
+from catalog.verbs import printable
 from service.choice import Priority, allowed
 from service.held import Held
 from service.patterns import select_traces
@@ -124,5 +125,5 @@ def _station(trace: TraceId) -> str:
 def unreadable_of(archive: Archive) -> Mapping[str, str]:
     """Objects that had to be looked into and told nothing, and why."""
     if isinstance(archive, FilesArchive | StationDayArchive):
-        return dict(sorted(archive.unreadable.items()))
+        return {printable(key): why for key, why in sorted(archive.unreadable.items())}
     return {}

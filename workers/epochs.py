@@ -81,7 +81,8 @@ def epoch_files(where: str) -> list[Path]:
         found = [Path(name) for name in sorted(glob.glob(where, recursive=True))]
         found = [path for path in found if path.is_file()]
     if not found:
-        raise EpochsError(f"select.epochs {where}: no such file; {FIX}")
+        none = "no .xml or .csv in this folder" if path.is_dir() else "no such file"
+        raise EpochsError(f"select.epochs {where}: {none}; {FIX}")
     return found
 
 

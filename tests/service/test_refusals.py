@@ -249,7 +249,9 @@ def test_a_campaign_that_is_no_text(folder: Path, told: Told) -> None:
     assert "not valid TOML" in told("plan", folder / "campaign.toml")
 
 
-@pytest.mark.parametrize("body", [b"network,station\nXX\n", b"XX.\xff\n"])
+@pytest.mark.parametrize(
+    "body", [b"network,station\nXX\n", b"XX.\xff\n", b"# none\n", b"network,station\n"]
+)
 def test_a_stations_file_that_does_not_fit(folder: Path, told: Told, body: bytes) -> None:
     (folder / "stations.csv").write_bytes(body)
     message = told("plan", edit(folder, '["XX.*"]', '"stations.csv"'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 
@@ -30,13 +31,16 @@ weights = "builtin:synthetic"
 """
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"refused.mseed", "refused.mseed"), (b"\xff\xfe.ms", r"\xff\xfe.ms")]
+)
 def test_what_could_not_be_looked_into_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: bytes, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start = day_start_ns(date(2024, 3, 1)) + 6 * 3600 * 10**9
     one = station_day(TraceId("XX", "ONE", "", "HH"), start, 60.0, 200.0, np.random.default_rng(1))
     write_sds(tmp_path / "archive", [one])
-    stranger = tmp_path / "archive" / "refused.mseed"
+    stranger = tmp_path / "archive" / os.fsdecode(name)
     stranger.write_text("<html>Access denied</html>")
     path, url = tmp_path / "campaign.toml", str(tmp_path / "catalog")
     path.write_text(CAMPAIGN)
@@ -45,10 +49,10 @@ def test_what_could_not_be_looked_into_is_told(
         out, err = capsys.readouterr()
         facts = json.loads(out)
         assert (facts["state"], facts["done_now"], facts["left"]) == ("incomplete", done, 0)
-        assert facts["unlooked"] == 1 and "such as refused.mseed: " in err
+        assert facts["unlooked"] == 1 and f"such as {shown}: " in err
     (row,) = Catalog(url).sql("SELECT unlooked, unlooked_objects FROM runs").to_pylist()
-    assert row["unlooked"] == 1 and [*json.loads(row["unlooked_objects"])] == ["refused.mseed"]
+    assert row["unlooked"] == 1 and [*json.loads(row["unlooked_objects"])] == [shown]
     main(["status", url])
-    assert "1 objects told nothing, such as refused.mseed" in capsys.readouterr().out
+    assert f"1 objects told nothing, such as {shown}" in capsys.readouterr().out
     stranger.unlink()
     assert main(["run", str(path)]) == 0

@@ -6,7 +6,9 @@ import io
 import json
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from obspy import Stream, Trace, UTCDateTime
 from pydantic import ValidationError
 
 from catalog.schema import DAY_NS, Flag, TraceId, day_start_ns
-from catalog.store import StoreError, open_store
+from catalog.store import StoreError, StoreUnavailable, open_store
 from workers.archives import ArchiveConfig, Holding, open_archive
 from workers.archives.files import FilesArchive, glob_pattern
 from workers.decode import BadFormat
@@ -250,6 +252,64 @@ def test_an_object_that_holds_another_trace_is_told(root: str) -> None:
     reading = open_archive(ArchiveConfig(kind="sds", root=root)).read(HH, start, start + DAY_NS)
     assert not reading.fragments
     assert reading.detail[-1][0].endswith(f"named for {HH}, and holds {other}")
+
+
+def test_a_file_that_holds_another_trace_than_it_did_is_told(
+    tmp_path: Path,
+) -> None:
+    other, start = TraceId("XX", "OTHER", "00", "HH"), day_start_ns(NEXT)
+    (tmp_path / "a.ms").write_bytes(miniseed(noise(2000, 1), start))
+    archive = open_archive(ArchiveConfig(kind="files", root=str(tmp_path)))
+    assert [one.trace for one in archive.holdings(DAY, NEXT + timedelta(days=1))] == [HH]
+    (tmp_path / "a.ms").write_bytes(miniseed(noise(2000, 1), start, "Z", other))
+    reading = archive.read(HH, start, start + DAY_NS)
+    assert not reading.fragments
+    assert reading.detail[-1][0].endswith(f"when it was looked into held {HH}, and holds {other}")
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 5])
+def test_an_object_that_is_replaced_between_two_ranges_is_read_of_one_version(
+    root: str, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As large ones are read, in pieces; one that is replaced again and again ends the attempt."""
+    for place in ("workers.archives.objects.PIECE", "workers.miniseed.scanning.PIECE"):
+        monkeypatch.setattr(place, 4096)
+    start = day_start_ns(NEXT)
+    versions = [noise(20_000, seed) for seed in (1, 2)]
+    store = open_store(root)
+    store.create(sds_key(NEXT), miniseed(versions[0], start))
+    archive = open_archive(ArchiveConfig(kind="sds", root=root))
+    plain, asked = archive.store.fetch_part, []  # type: ignore[attr-defined]
+
+    def replacing(key: str, *rest: Any, **how: Any) -> Any:
+        part = plain(key, *rest, **how)
+        asked.append(key)
+        if len(asked) == nth or (nth == 1 and again):
+            put_again(root, key, miniseed(versions[len(asked) % 2], start + len(asked) * SECOND))
+        return part
+
+    again = False
+    monkeypatch.setattr(archive.store, "fetch_part", replacing)  # type: ignore[attr-defined]
+    reading = archive.read(HH, start, start + DAY_NS)
+    assert len(asked) > nth
+    (fragment,) = reading.fragments
+    assert fragment.start == grid_index(start + nth * SECOND, RATE)
+    np.testing.assert_array_equal(fragment.samples, versions[nth % 2])
+    if nth == 1:
+        again = True
+        archive = open_archive(ArchiveConfig(kind="sds", root=root))
+        monkeypatch.setattr(archive.store, "fetch_part", replacing)  # type: ignore[attr-defined]
+        with pytest.raises(StoreUnavailable, match="changed 3 times"):
+            archive.read(HH, start, start + DAY_NS)
+
+
+def put_again(root: str, key: str, body: bytes) -> None:
+    """Replace an object by another."""
+    if root.startswith("s3://"):
+        bucket, _, prefix = root.removeprefix("s3://").partition("/")
+        boto3.client("s3").put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=body)
+    else:
+        (Path(root) / key).write_bytes(body)
 
 
 def test_a_station_day_that_holds_another_station_is_told(root: str) -> None:

@@ -113,3 +113,10 @@ def test_a_day_is_covered_where_any_epoch_has_it(found: list[tuple[date, date]],
     assert epochs.on("CI", "GSC", day) == ((BH,) if inside else ())
     whole = joined(found)
     assert all(a[1] < b[0] for a, b in pairwise(whole))
+
+
+def test_a_folder_without_metadata_is_told_from_none(tmp_path: Path) -> None:
+    with pytest.raises(EpochsError, match=r"no \.xml or \.csv in this folder"):
+        read_epochs(str(tmp_path))
+    with pytest.raises(EpochsError, match="no such file"):
+        read_epochs(str(tmp_path / "none"))

@@ -328,6 +328,8 @@ def test_a_missing_object_is_no_data_and_no_flag(
     found = picked(open_archive(stored), candidate)
     assert (found[DAYS[0]].outcome, found[DAYS[0]].flags) == (Outcome.NO_DATA, 0)
     assert (found[DAYS[1]].outcome, found[DAYS[1]].flags) == (Outcome.PICKED, 0)
+    gone = "LOS..HHZ.D.2024.061: was listed, and is gone"
+    assert gone in found[DAYS[0]].detail and found[DAYS[1]].detail == ""
 
 
 def test_a_store_that_does_not_answer_ends_the_shard_even_for_a_halo(

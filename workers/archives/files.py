@@ -57,8 +57,9 @@ class FilesArchive:
         self._by_trace = {}
         for key, entry in index.items():
             for trace, start, end in entry.get("spans", ()):
-                objects = self._by_trace.setdefault(TraceId.parse(trace), [])
-                objects.append(NamedObject(key, start, end))
+                codes = TraceId.parse(trace)
+                held = NamedObject(key, start, end, codes, claim="when it was looked into held")
+                self._by_trace.setdefault(codes, []).append(held)
 
     @property
     def unreadable(self) -> Mapping[str, str]:

@@ -62,7 +62,7 @@ class NamedObject:
     """An object that may hold samples of [start_ns, end_ns), the span it is named for.
 
     trace: that it is named for, too, where its name tells one; station: NET.STA where it tells
-    no more.
+    no more. claim: what told it.
     """
 
     key: str
@@ -70,6 +70,7 @@ class NamedObject:
     end_ns: int
     trace: TraceId | None = None
     station: str = ""
+    claim: str = "named for"
 
     @property
     def named(self) -> str:
@@ -168,8 +169,11 @@ class Objects:
             room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
             try:
                 found, etag = self._read(named, body, trace, start_ns, end_ns, room)
-            except MissingObject:
-                continue  # removed since it was listed: the archive does not hold it
+            except MissingObject:  # the archive does not hold it any more
+                own = named.start_ns, named.end_ns
+                url = self.store.url_of(named.key)
+                at_large.append((f"{url}: was listed, and is gone", *own))
+                continue
             except AccessDenied as error:
                 lost.append(named.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
                 continue
@@ -298,7 +302,7 @@ def _inside(
         at_large.append((f"{known.body.url}: holds {others}, and nothing of {trace}", *own))
     if named.named and not any(f"{text}.".startswith(f"{named.named}.") for text in held):
         others = ", ".join(held[:NAMED]) or "nothing"
-        detail.append((f"{known.body.url}: named for {named.named}, and holds {others}", *own))
+        detail.append((f"{known.body.url}: {named.claim} {named.named}, and holds {others}", *own))
     if isinstance(found, Contents):
         stretches = select(known.body, found, trace, start_ns, end_ns)
         samples = sum(int(found.records.count[stretch.rows].sum()) for stretch in stretches)
