@@ -54,10 +54,10 @@ class TraceId:
     def spelled(cls, network: str, station: str, location: str, band: str) -> TraceId:
         """The trace whose codes are spelled so in an archive, whatever characters they have.
 
-        See `safe_code`; a blank network or station is BLANK, `--` is a blank location, and a band
-        is in upper case.
+        See `safe_code`; a blank network or station is BLANK, `--` and `__` are a blank location,
+        and a band is in upper case.
         """
-        location = "" if location == "--" else location
+        location = "" if location in ("--", "__") else location
         network, station = (safe_code(code) or BLANK for code in (network, station))
         return cls(network, station, safe_code(location), safe_code(upper(band)))
 
