@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pytest
+from obspy import read
 
 from catalog import requests
 from catalog.schema import Flag, Outcome, Shard, TraceId, day_start_ns
@@ -185,6 +186,43 @@ def test_an_unreadable_object_costs_its_own_day_alone(
     found = picked(stored_as(sds), candidate)
     assert found[DAYS[0]].outcome is Outcome.BAD_FORMAT and "<html>" in found[DAYS[0]].detail
     check_beside_the_first_day(found, undisturbed, Flag.HALO_LOST)
+
+
+def of_another_station(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"LOS  ", b"OTHER"))
+
+
+def without_w(path: Path) -> None:
+    """Z as V, the others as U: what cannot be turned."""
+    channel = path.parent.name.removesuffix(".D")
+    body = path.read_bytes().replace(channel.encode(), b"HHV" if channel == "HHZ" else b"HHU")
+    path.write_bytes(body)
+
+
+def not_a_number(path: Path) -> None:
+    stream = read(str(path))
+    for trace in stream:
+        trace.data = np.full(len(trace.data), np.nan, np.float32)
+    stream.write(str(path), "MSEED", encoding="FLOAT32")
+
+
+@pytest.mark.parametrize("spoil", [of_another_station, without_w, not_a_number])
+def test_a_day_of_no_use_is_from_zarr_what_it_is_from_the_source(
+    sds: Path, tmp_path: Path, candidate: Candidate, spoil: Callable[[Path], None]
+) -> None:
+    """Its own outcome and flags, and nothing that its neighbours would not have either."""
+    for component in "ZNE":
+        spoil(sds_path(sds, TRACE, component, MIDDLE))
+    direct = picked(local(sds), candidate)
+    assert direct[DAYS[1]].outcome is Outcome.BAD_FORMAT
+    zarr = ArchiveConfig(kind="zarr", root=str(tmp_path / "zarr"))
+    states = [one.state for one in ingest(local(sds), zarr.store(), DAYS[0], date(2024, 3, 4))]
+    assert states == ["written", "unreadable", "written"]
+    found = picked(open_archive(zarr), candidate)
+    for day in DAYS:
+        assert found[day].picks.equals(direct[day].picks)
+        for fact in ("outcome", "flags", "detail", "seconds", "repaired"):
+            assert getattr(found[day], fact) == getattr(direct[day], fact), (day, fact)
 
 
 def damaged(root: Path, before_ns: int, how: str) -> None:
