@@ -157,6 +157,10 @@ class Flag:
     FRAGMENTED = 16384  # more than a hundred stretches were too short to be picked
     ROTATED = 32768  # components were turned to Z, N, E, or mapped by a guess at their orientation
     HALO_REFUSED = 65536  # HALO_LOST, and it was refused: --retry access_denied may bring it
+    INCOMPLETE = 131072  # SALVAGED or HALO_LOST by a whole object: --retry bad_format may bring it
+    BREAKS_OFF = (
+        262144  # of a station-day: at a midnight its data end, or begin; no fault in itself
+    )
 
 
 _text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)

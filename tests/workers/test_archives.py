@@ -129,7 +129,7 @@ def test_a_bad_object_is_told_and_raised_only_where_nothing_else_gave_data(tmp_p
     reading = archive.read(HH, midnight - DAY_NS, midnight + DAY_NS)
     reading = settled(reading, midnight - DAY_NS, midnight + DAY_NS)
     assert len(reading.fragments) == 1 and "HTML" in reading.detail[0][0]
-    assert (Flag.SALVAGED, midnight - DAY_NS, midnight) in reading.flags
+    assert (Flag.SALVAGED | Flag.INCOMPLETE, midnight - DAY_NS, midnight) in reading.flags
     assert len(reading.inputs) == 2
 
 
