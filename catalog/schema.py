@@ -21,7 +21,7 @@ from catalog.codes import BLANK, CODE, safe_code, upper
 SCHEMA_VERSION = 3
 """Layout of the catalogue; a catalogue of another layout is refused."""
 
-SEMANTICS_VERSION = 4
+SEMANTICS_VERSION = 5
 """Meaning of a pick: windows, stacking, peaks. It is part of every shard's identity."""
 
 DAY_NS = 86_400_000_000_000
@@ -54,10 +54,10 @@ class TraceId:
     def spelled(cls, network: str, station: str, location: str, band: str) -> TraceId:
         """The trace whose codes are spelled so in an archive, whatever characters they have.
 
-        See `safe_code`; a blank network or station is BLANK, `--` is a blank location, and a band
-        is in upper case.
+        See `safe_code`; a blank network or station is BLANK, `--` and `__` are a blank location,
+        and a band is in upper case.
         """
-        location = "" if location == "--" else location
+        location = "" if location in ("--", "__") else location
         network, station = (safe_code(code) or BLANK for code in (network, station))
         return cls(network, station, safe_code(location), safe_code(upper(band)))
 
@@ -157,6 +157,8 @@ class Flag:
     FRAGMENTED = 16384  # more than a hundred stretches were too short to be picked
     ROTATED = 32768  # components were turned to Z, N, E, or mapped by a guess at their orientation
     HALO_REFUSED = 65536  # HALO_LOST, and it was refused: --retry access_denied may bring it
+    INCOMPLETE = 131072  # SALVAGED or HALO_LOST by a whole object: --retry bad_format may bring it
+    BREAKS_OFF = 262144  # of a station-day: its data end or begin at a midnight; no fault
 
 
 _text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)

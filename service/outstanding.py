@@ -24,6 +24,13 @@ from service.reasons import grouped
 from workers.picker import StoredCandidate, Work
 
 OUTCOMES = tuple(Outcome)
+BESIDE = {
+    Outcome.ACCESS_DENIED: Flag.HALO_REFUSED,
+    Outcome.BAD_FORMAT: Flag.INCOMPLETE | Flag.BREAKS_OFF,
+    Outcome.NO_DATA: Flag.BREAKS_OFF,
+}
+"""Flags of days, whatever their outcome, that lack what an outcome's days may have by now."""
+
 REASONS = 20
 """The most frequent reasons of failure that are kept of a month."""
 
@@ -33,24 +40,26 @@ class Covered:
     """One month of a plan beside its ledger; arrays [candidate, trace, day].
 
     generation: of the commit that speaks for a station-day, -1 where none does.
-    outcome: its place in OUTCOMES. halo_refused: bool, whether it is flagged so. planned: bool
-    [trace, day]. failures: why station-days failed, and how many.
+    outcome: its place in OUTCOMES. flags: of the station-day. planned: bool [trace, day].
+    failures: why station-days failed, and how many.
     """
 
     planned: Mask
     generation: NDArray[np.int32]
     outcome: NDArray[np.int8]
-    halo_refused: Mask
+    flags: NDArray[np.uint32]
     failures: Counter[str]
 
     def due(self, retry: frozenset[Outcome]) -> NDArray[np.int32]:
         """The generation that is to be written, -1 where nothing is to be done.
 
-        To try again what was refused is to pick again the days beside it too.
+        To try again what was not to be had is to pick again the days beside it too. They say so
+        themselves: a run that dies between them and what they lacked leaves them due.
         """
         again = np.isin(self.outcome, [OUTCOMES.index(outcome) for outcome in retry])
-        if Outcome.ACCESS_DENIED in retry:
-            again |= self.halo_refused
+        for outcome, flag in BESIDE.items():
+            if outcome in retry:
+                again |= self.flags & flag != 0
         due = np.where(again, self.generation + 1, -1).astype(np.int32)
         due[self.generation < 0] = 0
         due[:, ~self.planned] = -1
@@ -128,13 +137,13 @@ def cover(
     generation, outcome = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
     generation[cell] = rows["generation"].to_numpy()[planned]
     outcome[cell] = _places(rows["outcome"], list(OUTCOMES))[planned]
-    halo_refused = np.zeros(shape, bool)
-    halo_refused[cell] = rows["flags"].to_numpy()[planned] & Flag.HALO_REFUSED != 0
+    flags = np.zeros(shape, np.uint32)
+    flags[cell] = rows["flags"].to_numpy()[planned]
     failed = rows.filter(pa.array(planned)).filter(pc.field("outcome") == Outcome.FAILED)
     counted = pc.value_counts(failed["detail"].cast(pa.string())).to_pylist()
     failures = grouped({reason["values"]: reason["counts"] for reason in counted})
     reasons = Counter(dict(failures.most_common(REASONS)))
-    return Covered(mask, generation, outcome, halo_refused, reasons)
+    return Covered(mask, generation, outcome, flags, reasons)
 
 
 def works(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from catalog.schema import Flag
@@ -31,15 +33,24 @@ PACKED = {
 """By their first bytes: compressed files, which are not looked into."""
 
 
-def look_into(body: Body, source: str) -> Contents | Decoded:
+def look_into(body: Body, source: str, network: str = "", station: str = "") -> Contents | Decoded:
     """The headers of an object, or all of it where it is no miniSEED. Raises BadFormat.
 
-    `source` names it in messages.
+    `source` names it in messages. network, station: of what it is named for; they stand for the
+    blank ones of its headers, and that is told.
     """
     records = scan(body)
     if not len(records):
-        return _from_foreign(body, records, source)
-    return read_contents(records, source)
+        return _from_foreign(body, records, source, network, station)
+    channels = [codes.filled(network, station) for codes in records.channels]
+    found = read_contents(replace(records, channels=channels), source)
+    text = f"{source}: {_lent(network, station)}"
+    lent = [
+        (None, (text, *extent(found.records, rows)))
+        for codes, rows in found.groups
+        if records.channels[records.channel[rows[0]]] != codes
+    ]
+    return replace(found, detail=[*found.detail, *lent])
 
 
 def decode(body: bytes, source: str) -> Decoded:
@@ -73,7 +84,11 @@ def _not_finite(fragment: Fragment) -> list[tuple[int, int, int]]:
     return [(Flag.NOT_FINITE, low, high)]
 
 
-def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
+def _lent(network: str, station: str) -> str:
+    return f"headers without a network or station were read as {network}.{station}, as it is named"
+
+
+def _from_foreign(body: Body, records: Records, source: str, network: str, station: str) -> Decoded:
     if records.truncated:
         raise BadFormat(source, f"{body.size} bytes, which end inside the first record")
     if body.size > FOREIGN_BYTES:
@@ -93,18 +108,21 @@ def _from_foreign(body: Body, records: Records, source: str) -> Decoded:
     detail = [(warning, begin, end) for warning in said]
     channels: dict[ChannelId, Channel] = {}
     for trace in traces:
+        codes = trace.codes.filled(network, station)
+        if codes != trace.codes:
+            detail.append((_lent(network, station), trace.start_ns, trace.end_ns))
         try:
-            _ = trace.codes.trace
+            _ = codes.trace
         except ValueError as error:
-            text = f"channel {trace.codes} left out: {error}"
+            text = f"channel {codes} left out: {error}"
             detail.append((text, trace.start_ns, trace.end_ns))
             continue
         rate = float(snapped(np.array([trace.rate]))[0])
         start = grid_index(trace.start_ns, rate)
         offsets = np.array([[start, trace.start_ns - grid_time(start, rate)]], np.int64)
-        fragment = masked(trace.codes.component, rate, start, trace.samples, offsets, trace.valid)
-        known = channels.get(trace.codes, Channel(()))
-        channels[trace.codes] = Channel(
+        fragment = masked(codes.component, rate, start, trace.samples, offsets, trace.valid)
+        known = channels.get(codes, Channel(()))
+        channels[codes] = Channel(
             [*known.fragments, fragment], [*known.flags, *_not_finite(fragment)]
         )
     if not channels:

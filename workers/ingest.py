@@ -22,7 +22,14 @@ from zarr.errors import ZarrUserWarning
 from catalog.schema import COMPONENTS, Flag, Outcome, StationDay, TraceId
 from catalog.store import MissingObject, Store, StoreError
 from workers.archives.archive import Archive
-from workers.archives.zarr import FORMAT, MARKER, UNREADABLE, group_path, zarr_store
+from workers.archives.zarr import (
+    FORMAT,
+    MARKER,
+    UNREADABLE,
+    UNUSABLE,
+    group_path,
+    zarr_store,
+)
 from workers.decode import BadFormat
 from workers.losses import NO_NUMBERS, settled
 from workers.orientation import oriented, unturned
@@ -121,9 +128,7 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
     if not (said or waveforms) and any(bits & Flag.NOT_FINITE for bits, _, _ in flags):
         said.append(NO_NUMBERS)
     detail = "; ".join([*said, *at_large])
-    if not waveforms and said:
-        return _unreadable(destination, station_day, detail)
-    if not waveforms:
+    if not (waveforms or said):
         return Ingested(station_day, "empty", detail=detail)
     for rate, waveform in waveforms:
         _write_rate(destination, f"{path}/{rate:.12g}Hz", rate, waveform)
@@ -142,7 +147,9 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
     }
     # The marker comes last and whole: without it nothing of this day is ever read.
     marker = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    destination.create(f"{path}/{MARKER}", json.dumps(marker).encode())
+    destination.create(f"{path}/{MARKER if waveforms else UNUSABLE}", json.dumps(marker).encode())
+    if not waveforms:
+        return Ingested(station_day, "unreadable", detail=detail)
     samples = sum(int(waveform.mask.sum()) for _, waveform in waveforms)
     return Ingested(station_day, "written", samples, detail)
 
@@ -168,8 +175,10 @@ def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[floa
 
 
 def _flags_inside(reading: Reading, station_day: StationDay) -> list[tuple[int, int, int]]:
+    """Each with its whole span: cut at midnight one would be two, of two days that tell each other
+    of it."""
     return [
-        (int(bit), max(low, station_day.start_ns), min(high, station_day.end_ns))
+        (int(bit), int(low), int(high))
         for bit, low, high in reading.flags
         if low < station_day.end_ns and high > station_day.start_ns
     ]

@@ -30,7 +30,8 @@ def settled(reading: Reading, start_ns: int, end_ns: int) -> Reading:
     if own and not any(f.start_ns < end_ns and f.stop_ns > start_ns for f in reading.fragments):
         url, _, why = _told(own).partition(": ")
         raise BadFormat(url, why)
-    flags = {*reading.flags, *((Flag.SALVAGED, lost.start_ns, lost.end_ns) for lost in own)}
+    salvaged = Flag.SALVAGED | Flag.INCOMPLETE
+    flags = {*reading.flags, *((salvaged, lost.start_ns, lost.end_ns) for lost in own)}
     detail = [*reading.detail, *((lost.why, lost.start_ns, lost.end_ns) for lost in own)]
     beside = [lost for lost in reading.lost if lost not in own]
     return replace(reading, flags=sorted(flags), detail=detail, lost=beside)
@@ -41,11 +42,15 @@ def beside(reading: Reading, reach_ns: int) -> Iterator[tuple[int, str, int, int
 
     (bits of `Flag`, words, start ns, end ns) of each stretch that gets HALO_LOST: within reach of
     a lost object or a damaged record, on the other side of a midnight, wherever the span was cut.
+    With it goes what retry may bring it: HALO_REFUSED, or INCOMPLETE.
     The day that has it says so itself. Of an object that is cut off it is the end that is lost.
     """
     damages = [(_bits(lost), lost.why, lost.start_ns, lost.end_ns) for lost in reading.lost]
-    spans = [(low, high) for bits, low, high in reading.flags if bits & Flag.SALVAGED]
-    damages += [(Flag.HALO_LOST, DAMAGED, low, high) for low, high in spans]
+    damages += [
+        (Flag.HALO_LOST | bits & Flag.INCOMPLETE, DAMAGED, low, high)
+        for bits, low, high in reading.flags
+        if bits & Flag.SALVAGED
+    ]
     cut_off = [high for bits, _, high in reading.flags if bits & Flag.TRUNCATED]
     ends = [(bits, why, high) for bits, why, _, high in damages]
     for bits, why, low, _ in damages:
@@ -60,7 +65,7 @@ def beside(reading: Reading, reach_ns: int) -> Iterator[tuple[int, str, int, int
 
 def _bits(lost: Lost) -> int:
     refused = lost.outcome is Outcome.ACCESS_DENIED
-    return Flag.HALO_LOST | (Flag.HALO_REFUSED if refused else 0)
+    return Flag.HALO_LOST | (Flag.HALO_REFUSED if refused else Flag.INCOMPLETE)
 
 
 def _told(losses: Sequence[Lost]) -> str:

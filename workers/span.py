@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalog.schema import PHASES, Flag, Outcome, TraceId
+from catalog.schema import DAY_NS, PHASES, Flag, Outcome, TraceId
 from workers.candidate import Candidate
 from workers.losses import NO_NUMBERS, beside
 from workers.orientation import unturned
@@ -224,11 +224,26 @@ class Span:
         mask = self.waveform.mask[:, here]
         return _bits(varies(self.waveform.data[:, here], mask)), _bits(np.asarray(mask.any(axis=1)))
 
+    def _breaks_off(self, column: int) -> bool:
+        """Whether a column is a midnight with data on one side, and more than a window from it
+        none on the other: a day's last record may reach over it, the next object is not there."""
+        if grid_time(self.waveform.start + column, self.waveform.rate) % DAY_NS:
+            return False
+        margin = self.core.start
+        before = self.waveform.mask[:, column - margin : column]
+        after = self.waveform.mask[:, column : column + margin]
+        ends = before.any() and not after[:, WINDOW:].any()
+        begins = after.any() and not before[:, :-WINDOW].any()
+        return bool(ends or begins)
+
     def _flags(self) -> int:
         """Bits that hold anywhere in the span."""
         rate = self.waveform.rate
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
         flags = Flag.OTHER_RATE if self.left_out else 0
+        ends = (self.core.start, self.core.stop)
+        if any(one.number for one in self.recorded) and any(map(self._breaks_off, ends)):
+            flags |= Flag.BREAKS_OFF
         for bit, where in self.waveform.marks.items():
             if where[self.core].any():
                 flags |= bit

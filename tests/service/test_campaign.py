@@ -263,7 +263,14 @@ def by_definition(
         for name in NAMES:
             for day in shard.station_days:
                 generation, outcome, flags = standing.get((name, day), (-1, None, 0))
-                beside = flags & Flag.HALO_REFUSED and Outcome.ACCESS_DENIED in retry
+                beside = any(
+                    flags & bits and lacking in retry
+                    for lacking, bits in (
+                        (Outcome.ACCESS_DENIED, Flag.HALO_REFUSED),
+                        (Outcome.BAD_FORMAT, Flag.INCOMPLETE | Flag.BREAKS_OFF),
+                        (Outcome.NO_DATA, Flag.BREAKS_OFF),
+                    )
+                )
                 if outcome is None or outcome in retry or beside:
                     wanted[name, day, generation + 1] += 1
     return wanted
@@ -276,9 +283,19 @@ def handed_out(works: Sequence[Work]) -> Counter[tuple[str, StationDay]]:
 
 
 campaign_of = st.tuples(trace_sets, ranges, st.integers(1, 40), seeds)
-outcomes = st.sampled_from([Outcome.PICKED, Outcome.NO_DATA, Outcome.FAILED, Outcome.ACCESS_DENIED])
+outcomes = st.sampled_from(
+    [
+        *(Outcome.PICKED, Outcome.NO_DATA, Outcome.FAILED),
+        *(Outcome.ACCESS_DENIED, Outcome.BAD_FORMAT),
+    ]
+)
 REFUSED = Flag.HALO_LOST | Flag.HALO_REFUSED
-flags_of = st.sampled_from([0, Flag.HALO_LOST, REFUSED, REFUSED | Flag.SALVAGED])
+flags_of = st.sampled_from(
+    [
+        *(0, Flag.HALO_LOST, REFUSED, REFUSED | Flag.SALVAGED),
+        *(Flag.HALO_LOST | Flag.INCOMPLETE, Flag.BREAKS_OFF),
+    ]
+)
 
 
 shards = st.builds(

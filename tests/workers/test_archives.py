@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from pydantic import ValidationError
 
 from catalog.schema import DAY_NS, Flag, TraceId, day_start_ns
 from catalog.store import StoreError, StoreUnavailable, open_store
+from tests.workers.test_layouts import LAYOUTS
 from workers.archives import ArchiveConfig, Holding, open_archive
 from workers.archives.files import FilesArchive, glob_pattern
+from workers.archives.layout import Named
 from workers.decode import BadFormat
 from workers.losses import settled
 from workers.waveform import assemble, grid_index
@@ -128,7 +131,7 @@ def test_a_bad_object_is_told_and_raised_only_where_nothing_else_gave_data(tmp_p
     reading = archive.read(HH, midnight - DAY_NS, midnight + DAY_NS)
     reading = settled(reading, midnight - DAY_NS, midnight + DAY_NS)
     assert len(reading.fragments) == 1 and "HTML" in reading.detail[0][0]
-    assert (Flag.SALVAGED, midnight - DAY_NS, midnight) in reading.flags
+    assert (Flag.SALVAGED | Flag.INCOMPLETE, midnight - DAY_NS, midnight) in reading.flags
     assert len(reading.inputs) == 2
 
 
@@ -326,6 +329,67 @@ def test_a_station_day_that_holds_another_station_is_told(root: str) -> None:
         beside += [text.partition(": ")[2] for text, _, _ in reading.at_large]
     assert said == [["XX.SYN, and holds XX.OTHER.00.HH"], []]
     assert beside[-1] == f"holds XX.SYN.10.HH, and nothing of {HH}"
+
+
+@pytest.mark.parametrize("kind", ["sds", "scedc", "ncedc", "geonet", "earthscope"])
+@pytest.mark.parametrize(("network", "station"), [("", "SYN"), ("XX", ""), ("", "")])
+def test_blank_codes_are_those_that_the_object_is_named_for(
+    tmp_path: Path, kind: str, network: str, station: str
+) -> None:
+    """That is told; records of another station stay those of another."""
+    key = LAYOUTS[kind].key(Named("XX", "SYN", "00", "HHZ", NEXT))
+    start = day_start_ns(NEXT)
+    half = 1000 * SECOND // RATE
+    body = miniseed(noise(1000, 1), start, "Z", TraceId(network, station, "00", "HH"))
+    for k, other in enumerate(
+        [HH, TraceId("", "OTHER", "00", "HH"), TraceId("YY", "", "00", "HH")]
+    ):
+        body += miniseed(noise(1000, 2 + k), start + half, "Z", other)
+    open_store(str(tmp_path)).create(key, body)
+    archive = open_archive(ArchiveConfig.model_validate({"kind": kind, "root": str(tmp_path)}))
+    held = {holding.trace for holding in archive.holdings(NEXT, NEXT + timedelta(days=1))}
+    assert HH in held
+    reading = archive.read(HH, start, start + DAY_NS)
+    low = grid_index(start, RATE)
+    waveform = assemble(reading.fragments, RATE, low, low + 2000)
+    np.testing.assert_array_equal(
+        waveform.data[0], np.concatenate([noise(1000, 1), noise(1000, 2)])
+    )
+    assert waveform.conflict is None and not (reading.detail or reading.lost)
+    (told,) = {text.partition(f"{key}: ")[2] for text, _, _ in reading.at_large}
+    assert told == "headers without a network or station were read as XX.SYN, as it is named"
+
+
+def test_blank_codes_of_another_format_are_those_of_its_name(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    header = {"channel": "HHZ", "sampling_rate": RATE, "starttime": UTCDateTime(NEXT.isoformat())}
+    Trace(noise(2000, 1).astype(np.float32), header).write(out, "SAC")
+    open_store(str(tmp_path)).create(sds_key(NEXT, trace=replace(HH, location="")), out.getvalue())
+    archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
+    (holding,) = archive.holdings(NEXT, NEXT + timedelta(days=1))
+    start = day_start_ns(NEXT)
+    reading = archive.read(holding.trace, start, start + DAY_NS)
+    assert len(reading.fragments) == 1 and not reading.detail
+    assert any("were read as XX.SYN" in text for text, _, _ in reading.at_large)
+
+
+@pytest.mark.parametrize("kind", ["sds", "scedc", "ncedc", "geonet"])
+@pytest.mark.parametrize("spelled", ["", "--", "__"])
+def test_a_blank_location_is_blank_however_a_name_spells_it(
+    tmp_path: Path, kind: str, spelled: str
+) -> None:
+    """What is listed is read, and nothing of another location with it."""
+    blank, start = replace(HH, location=""), day_start_ns(NEXT)
+    store = open_store(str(tmp_path))
+    for k, (location, trace) in enumerate([(spelled, blank), ("00", HH)]):
+        key = LAYOUTS[kind].key(Named("XX", "SYN", location, "HHZ", NEXT))
+        store.create(key, miniseed(noise(2000, k), start, "Z", trace))
+    archive = open_archive(ArchiveConfig.model_validate({"kind": kind, "root": str(tmp_path)}))
+    held = [holding.trace for holding in archive.holdings(NEXT, NEXT + timedelta(days=1))]
+    assert sorted(held) == [blank, HH]
+    reading = archive.read(blank, start, start + DAY_NS)
+    (fragment,) = reading.fragments
+    assert np.array_equal(fragment.samples, noise(2000, 0)) and not reading.detail
 
 
 def test_a_location_of_two_dashes_is_blank(root: str) -> None:

@@ -22,7 +22,7 @@ from workers.decode import decode
         (b"\0\0", b"AB\0\0\0", b"00", b"bhz", "_.AB.00.BH"),
         (b"..", b"../..", b"..", b"HHZ", "_x2E__x2E_._x2E__x2E__x2F__x2E__x2E_._x2E__x2E_.HH"),
         (b"X/", b"A\0B\n\x7f", b"10", b"H/Z", "X_x2F_.A_x00_B_x0A__x7F_.10.H_x2F_"),
-        (b"XX", b"_    ", b"__", b"HHZ", "XX._x5F_.__.HH"),
+        (b"XX", b"_    ", b"__", b"HHZ", "XX._x5F_..HH"),
     ],
 )
 def test_any_codes_name_a_trace_that_is_safe_in_a_path(

@@ -107,8 +107,10 @@ def test_a_key_is_read_back(kind: str, trace: TraceId, component: str, day: date
     assert layout.parse(key) == whole
     assert layout.key(whole) == key
     assert key.startswith(layout.prefix(trace, day))
+    if "{cha" not in layout.template or (kind == "geonet" and not trace.location):
+        return  # a blank location, which may be spelled otherwise, stands before the band
     other = TraceId(trace.network, trace.station, trace.location, "QQ")
-    assert "{cha" not in layout.template or not key.startswith(layout.prefix(other, day))
+    assert not key.startswith(layout.prefix(other, day))
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pytest
+from obspy import UTCDateTime, read
 
 from catalog import requests
 from catalog.schema import Flag, Outcome, Shard, TraceId, day_start_ns
@@ -38,6 +39,7 @@ TRACE = TraceId("XX", "LOS", "", "HH")
 DAYS = [date(2024, 3, 1), date(2024, 3, 2), date(2024, 3, 3)]
 REACH_NS = margin_ns(100)
 REFUSED = Flag.HALO_LOST | Flag.HALO_REFUSED
+UNREADABLE = Flag.HALO_LOST | Flag.INCOMPLETE
 BEGIN, MIDDLE, END = (day_start_ns(day) for day in DAYS)
 SHARD = Shard((TRACE,), DAYS[0], date(2024, 3, 4))
 
@@ -161,7 +163,7 @@ def test_a_refused_listing_of_another_year_costs_that_year_alone(
     faulty_s3.fail(Answer(403, "AccessDenied"), r"LIST .*2023")
     (day,) = pick_shard(open_archive(archive), shard, [candidate])
     found = day.picked["c"]
-    assert (found.outcome, found.flags) == (Outcome.PICKED, REFUSED)
+    assert (found.outcome, found.flags) == (Outcome.PICKED, REFUSED | Flag.BREAKS_OFF)
     assert "beside this span access denied" in found.detail
     low, high = new_year + REACH_NS, new_year + 300 * NS
     far = rows(found.picks, low, high)
@@ -184,7 +186,44 @@ def test_an_unreadable_object_costs_its_own_day_alone(
         path.write_bytes(b"<html>maintenance</html>")
     found = picked(stored_as(sds), candidate)
     assert found[DAYS[0]].outcome is Outcome.BAD_FORMAT and "<html>" in found[DAYS[0]].detail
-    check_beside_the_first_day(found, undisturbed, Flag.HALO_LOST)
+    check_beside_the_first_day(found, undisturbed, UNREADABLE | Flag.BREAKS_OFF)
+
+
+def of_another_station(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"LOS  ", b"OTHER"))
+
+
+def without_w(path: Path) -> None:
+    """Z as V, the others as U: what cannot be turned."""
+    channel = path.parent.name.removesuffix(".D")
+    body = path.read_bytes().replace(channel.encode(), b"HHV" if channel == "HHZ" else b"HHU")
+    path.write_bytes(body)
+
+
+def not_a_number(path: Path) -> None:
+    stream = read(str(path))
+    for trace in stream:
+        trace.data = np.full(len(trace.data), np.nan, np.float32)
+    stream.write(str(path), "MSEED", encoding="FLOAT32")
+
+
+@pytest.mark.parametrize("spoil", [of_another_station, without_w, not_a_number])
+def test_a_day_of_no_use_is_from_zarr_what_it_is_from_the_source(
+    sds: Path, tmp_path: Path, candidate: Candidate, spoil: Callable[[Path], None]
+) -> None:
+    """Its own outcome and flags, and nothing that its neighbours would not have either."""
+    for component in "ZNE":
+        spoil(sds_path(sds, TRACE, component, MIDDLE))
+    direct = picked(local(sds), candidate)
+    assert direct[DAYS[1]].outcome is Outcome.BAD_FORMAT
+    zarr = ArchiveConfig(kind="zarr", root=str(tmp_path / "zarr"))
+    states = [one.state for one in ingest(local(sds), zarr.store(), DAYS[0], date(2024, 3, 4))]
+    assert states == ["written", "unreadable", "written"]
+    found = picked(open_archive(zarr), candidate)
+    for day in DAYS:
+        assert found[day].picks.equals(direct[day].picks)
+        for fact in ("outcome", "flags", "detail", "seconds", "repaired"):
+            assert getattr(found[day], fact) == getattr(direct[day], fact), (day, fact)
 
 
 def damaged(root: Path, before_ns: int, how: str) -> None:
@@ -318,18 +357,40 @@ def test_beside_a_lost_object_rows_do_not_depend_on_cuts(
     assert whole.num_rows > 5 and pa.concat_tables(parts).equals(whole)
     longer = pick_span(archive, TRACE, MIDDLE - 300 * NS, MIDDLE + 400 * NS, [candidate])["c"]
     assert rows(longer.picks, MIDDLE, END) == whole.to_pylist()
-    assert longer.flags == Flag.SALVAGED | Flag.HALO_LOST
+    assert longer.flags == Flag.SALVAGED | UNREADABLE
 
 
-def test_a_missing_object_is_no_data_and_no_flag(
+def test_a_missing_object_is_no_data_and_no_fault_of_the_next_day(
     stored: ArchiveConfig, faulty_s3: FaultyS3, candidate: Candidate
 ) -> None:
     faulty_s3.fail(Answer(404, "NoSuchKey"), r"2024\.061$")
     found = picked(open_archive(stored), candidate)
     assert (found[DAYS[0]].outcome, found[DAYS[0]].flags) == (Outcome.NO_DATA, 0)
-    assert (found[DAYS[1]].outcome, found[DAYS[1]].flags) == (Outcome.PICKED, 0)
+    assert (found[DAYS[1]].outcome, found[DAYS[1]].flags) == (Outcome.PICKED, Flag.BREAKS_OFF)
+    assert not any(row["flags"] for row in found[DAYS[1]].picks.to_pylist())
     gone = "LOS..HHZ.D.2024.061: was listed, and is gone"
     assert gone in found[DAYS[0]].detail and found[DAYS[1]].detail == ""
+
+
+@pytest.mark.parametrize(("spill_s", "gap_s"), [(0, 0), (12, 0), (0, 20)])
+def test_a_day_whose_data_break_off_at_midnight_says_so(
+    sds: Path, candidate: Candidate, spill_s: int, gap_s: int
+) -> None:
+    """Also where the last record reaches over it, or ends before it: the day beside as well, which
+    has no more than that. Without a gap, and far from midnight, nothing does."""
+    for component in "ZNE":
+        stream = read(str(sds_path(sds, TRACE, component, BEGIN)))
+        stream += read(str(sds_path(sds, TRACE, component, MIDDLE)))
+        stream = stream.merge(method=1).split()
+        end = MIDDLE + (spill_s - gap_s) * NS - NS // 100
+        stream.trim(endtime=UTCDateTime(ns=end))
+        stream.write(str(sds_path(sds, TRACE, component, BEGIN)), "MSEED", reclen=512)
+        sds_path(sds, TRACE, component, MIDDLE).unlink()
+    found = picked(local(sds), candidate)
+    outcomes = [Outcome.PICKED, Outcome.PICKED if spill_s else Outcome.NO_DATA, Outcome.PICKED]
+    assert [found[day].outcome for day in DAYS] == outcomes
+    off = Flag.BREAKS_OFF
+    assert [found[day].flags for day in DAYS] == [off, off if spill_s else 0, off]
 
 
 def test_a_store_that_does_not_answer_ends_the_shard_even_for_a_halo(
@@ -386,6 +447,6 @@ def test_one_of_many_candidates_is_not_judged_by_another(sds: Path, candidate: C
     pair = [candidate, replace(candidate, name="d", floors={"P": 0.5, "S": 0.5})]
     (_, second, _) = pick_shard(local(sds), SHARD, pair)
     assert {name: one.flags for name, one in second.picked.items()} == {
-        "c": Flag.HALO_LOST,
-        "d": Flag.HALO_LOST,
+        "c": UNREADABLE,
+        "d": UNREADABLE,
     }

@@ -85,7 +85,10 @@ def empty_component(root: Path) -> None:
         (truncated, Outcome.PICKED, Flag.TRUNCATED, 3, "ends inside a record"),
         (flipped, Outcome.PICKED, Flag.SALVAGED, 3, "record"),
         (web_page, Outcome.BAD_FORMAT, 0, 0, "<html>"),
-        (empty_component, Outcome.PICKED, Flag.SALVAGED, 2, "the object is empty"),
+        (
+            *(empty_component, Outcome.PICKED, Flag.SALVAGED | Flag.INCOMPLETE, 2),
+            "the object is empty",
+        ),
     ],
 )
 def test_damaged_objects(
@@ -101,6 +104,8 @@ def test_damaged_objects(
     write_sds(tmp_path, [recording])
     damage(tmp_path)
     result = picked(tmp_path, candidate)
+    if outcome is Outcome.PICKED:
+        flags |= Flag.BREAKS_OFF  # the recording begins at midnight
     assert (result.outcome, result.flags, result.n_components) == (outcome, flags, live)
     assert words in result.detail
     assert (result.picks.num_rows > 5) == (outcome is Outcome.PICKED)
@@ -152,7 +157,7 @@ def test_another_rate_is_resampled_or_an_outcome(
     Stream([Trace(data, header)]).write(str(path), format="MSEED")
     result = picked(tmp_path, candidate)
     assert (result.outcome, result.detail) == (outcome, words)
-    assert (result.flags, result.sampling_rate) == (flags, rate)
+    assert (result.flags & ~Flag.BREAKS_OFF, result.sampling_rate) == (flags, rate)
 
 
 def test_a_denied_object_is_not_a_missing_one(
@@ -181,7 +186,8 @@ def test_contradicting_overlaps_are_masked_and_flagged(
     path.write_bytes(path.read_bytes() + other.read_bytes())
     archive = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path)))
     result = pick_span(archive, TRACE, DAY.start_ns, DAY.end_ns, [candidate])["c"]
-    assert result.outcome is Outcome.PICKED and result.flags == Flag.CONFLICT
+    assert result.outcome is Outcome.PICKED
+    assert result.flags == Flag.CONFLICT | Flag.BREAKS_OFF
     flags = {row["time"].value - DAY.start_ns: row["flags"] for row in result.picks.to_pylist()}
     assert all((bits == Flag.CONFLICT) == (ns < 36 * 10**9) for ns, bits in flags.items())
 
@@ -280,4 +286,8 @@ def test_what_is_told_of_an_object_is_no_outcome_of_a_day_that_it_does_not_hold(
     assert words in ingested[len(found) // 2].detail
     again = [day.picked["c"] for day in pick_shard(open_archive(zarr), shard, [candidate])]
     assert [one.outcome for one in again] == outcomes
-    assert all(words in one.detail for one in again if one.outcome is not Outcome.NO_DATA)
+    said = [
+        [(one.flags, one.detail) for one in days if one.outcome is not Outcome.NO_DATA]
+        for days in (again, found)
+    ]
+    assert said[0] == said[1]

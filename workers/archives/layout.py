@@ -103,11 +103,15 @@ class Layout:
         return named if self.key(named) == key else None
 
     def prefix(self, trace: TraceId, day: date) -> str:
-        """Under which all objects of a trace's day lie, and as little else as their names allow."""
+        """Under which all objects of a trace's day lie, and as little else as their names allow.
+
+        A blank location may be spelled in more ways than one: it ends a prefix that it stands in.
+        """
         network, station = spelled_code(trace.network), spelled_code(trace.station)
-        whole = self.key(Named(network, station, spelled_code(trace.location), _CUT, day))
-        before, cut, _ = whole.partition(_CUT)
-        return before + spelled_code(trace.band) if cut else whole
+        location = spelled_code(trace.location) or _BLANK
+        before, cut, _ = self.key(Named(network, station, location, _CUT, day)).partition(_CUT)
+        known, blank, _ = before.partition(_BLANK)
+        return before + spelled_code(trace.band) if cut and not blank else known
 
     def prefixes(
         self, start: date, end: date, wanted: Wanted, folders: Callable[[str], Sequence[str]]
@@ -219,6 +223,6 @@ def _is_glob(code: str) -> bool:
     return bool(set(code) & set("*?["))
 
 
-_CUT = "\x00"
+_CUT, _BLANK = "\x00", "\x01"
 _PARSE: Callable[[str], Any] = Formatter().parse
 _FIELDS = {"year": r"\d{4}", "doy": r"\d{3}", "cha": "[^/.]+"}

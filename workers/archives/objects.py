@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.codes import spelled_code
 from catalog.schema import Flag, Outcome, TraceId
 from catalog.store import (
     AccessDenied,
@@ -76,6 +77,12 @@ class NamedObject:
     def named(self) -> str:
         """The trace or station that it is named for; empty where its name tells none."""
         return self.station if self.trace is None else str(self.trace)
+
+    @property
+    def codes(self) -> tuple[str, str]:
+        """Network and station as an archive spells them; empty where its name tells none."""
+        network, _, rest = self.named.partition(".")
+        return spelled_code(network), spelled_code(rest.partition(".")[0])
 
     def may_hold(self, start_ns: int, end_ns: int) -> bool:
         """Whether it is worth a request for [start_ns, end_ns)."""
@@ -227,7 +234,7 @@ class Objects:
         coming = [body] if body else []
 
         def read() -> tuple[Decoded | BadFormat, str]:
-            known = self._look(named.key, coming.pop() if coming else None)
+            known = self._look(named, coming.pop() if coming else None)
             found = _inside(known, named, trace, start_ns, end_ns, room)
             self._forget()
             return found, known.body.etag
@@ -244,14 +251,15 @@ class Objects:
         url = self.store.url_of(key)
         raise StoreUnavailable(errno.ESTALE, f"{url}: changed {VERSIONS} times while it was read")
 
-    def _look(self, key: str, coming: Body | None) -> _Known:
+    def _look(self, named: NamedObject, coming: Body | None) -> _Known:
+        key = named.key
         if key in self._known:
             self._known.move_to_end(key)
         else:
             body = coming.result() if coming else StoredBody(self.store, key)
             found: Contents | Decoded | BadFormat
             try:
-                found = look_into(body, self.store.url_of(key))
+                found = look_into(body, self.store.url_of(key), *named.codes)
             except BadFormat as error:  # its traceback would keep the whole body
                 found = BadFormat(error.source, error.why)
             if body.size > PIECE or not isinstance(found, Contents):

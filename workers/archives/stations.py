@@ -111,7 +111,7 @@ class StationDayArchive:
         def look(place: int) -> Traces | None:
             if place not in answers:
                 k = which[place]
-                answers[place] = self._look_into(held.key(self._layout, station, k))
+                answers[place] = self._look_into(held.key(self._layout, station, k), station)
             return answers[place]
 
         def narrow(low: int, high: int, blind: int = BLIND) -> None:
@@ -137,8 +137,8 @@ class StationDayArchive:
             traces.append(latest)
         return traces
 
-    def _look_into(self, key: str) -> Traces | None:
-        """Traces of one object; None where it cannot be told."""
+    def _look_into(self, key: str, station: Station) -> Traces | None:
+        """Traces of one object of a station; None where it cannot be told."""
         try:
             channels = channels_within(self.store, key)
         except (BadFormat, AccessDenied, MissingObject) as error:
@@ -149,7 +149,7 @@ class StationDayArchive:
         for codes in channels:
             try:
                 if codes.component in ALIASES:
-                    traces.add(codes.trace)
+                    traces.add(codes.filled(*station).trace)
             except (ValueError, IndexError):
                 continue  # such codes are no trace
         return tuple(sorted(traces))

@@ -3,6 +3,7 @@
     NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
         attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail,
             repairs
+        unusable.json       instead of it, where none of what was read can be used: the same
         unreadable.txt      instead of it, where the source could not be read: why
     NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components,
         samples (of each component)
@@ -50,7 +51,9 @@ from workers.fragments import offsets_within
 from workers.waveform import Fragment, Lost, Reading, Told, grid_index
 
 FORMAT = "tidepick-continuous-1"
-MARKER, UNREADABLE = "zarr.json", "unreadable.txt"
+MARKER, UNUSABLE, UNREADABLE = "zarr.json", "unusable.json", "unreadable.txt"
+"""Of a station-day there is one of these, or it is none. One that is unreadable is lost to the days
+beside it too; what is unusable is so for its own day."""
 
 _DAY = timedelta(days=1)
 
@@ -107,7 +110,7 @@ class ZarrArchive:
                     continue  # not ours
                 if start <= found[1] < end:
                     sizes[found] = sizes.get(found, 0) + entry.size
-                    if match["rest"] in (MARKER, UNREADABLE):
+                    if match["rest"] in (MARKER, UNUSABLE, UNREADABLE):
                         complete.add(found)
             for trace, day in sorted(complete):
                 yield Holding(trace, day, sizes[trace, day])
@@ -125,7 +128,8 @@ class ZarrArchive:
             path = group_path(trace, day)
             span = day_start_ns(day), day_start_ns(day) + DAY_NS
             try:
-                body, inputs[self.store.url_of(f"{path}/{MARKER}")] = self._marker(path)
+                name, body, etag = self._marker(path)
+                inputs[self.store.url_of(f"{path}/{name}")] = etag
                 attributes = _attributes(body, self.store.url_of(path))
                 fragments += self._fragments(path, attributes["rates"], start_ns, end_ns)
             except MissingObject:
@@ -142,14 +146,19 @@ class ZarrArchive:
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
         return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large)
 
-    def _marker(self, path: str) -> tuple[bytes, str]:
-        """Raises MissingObject, and BadFormat where there was a day that could not be read."""
-        try:
-            return self.store.fetch(f"{path}/{MARKER}")
-        except MissingObject:
-            why, _ = self.store.fetch(f"{path}/{UNREADABLE}")
-            text = f"could not be read when it was ingested: {why.decode(errors='replace')}"
-            raise BadFormat(self.store.url_of(path), text) from None
+    def _marker(self, path: str) -> tuple[str, bytes, str]:
+        """Name, body and ETag of what says what a day holds.
+
+        Raises MissingObject, and BadFormat where there was a day that could not be read.
+        """
+        for name in (MARKER, UNUSABLE):
+            try:
+                return name, *self.store.fetch(f"{path}/{name}")
+            except MissingObject:
+                continue
+        why, _ = self.store.fetch(f"{path}/{UNREADABLE}")
+        text = f"could not be read when it was ingested: {why.decode(errors='replace')}"
+        raise BadFormat(self.store.url_of(path), text)
 
     def _fragments(
         self, path: str, rates: Sequence[str], start_ns: int, end_ns: int

@@ -52,6 +52,10 @@ class ChannelId(NamedTuple):
             raise ValueError(f"channel code {self.code!r}: one to three letters are read")
         return TraceId.spelled(self.network, self.station, self.location, self.code[:-1])
 
+    def filled(self, network: str, station: str) -> ChannelId:
+        """With these codes where it has none."""
+        return self._replace(network=self.network or network, station=self.station or station)
+
     @property
     def component(self) -> str:
         """In upper case."""
