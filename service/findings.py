@@ -13,7 +13,7 @@ from catalog.verbs import printable
 from service.choice import Priority, allowed
 from service.held import Held
 from service.patterns import select_traces
-from workers.archives import Archive, FilesArchive, StationDayArchive
+from workers.archives import Archive, DailyArchive, FilesArchive, StationDayArchive
 from workers.epochs import Epochs
 
 
@@ -88,9 +88,10 @@ class Findings:
         findings.unreadable = unreadable_of(archive)
         if isinstance(archive, FilesArchive):  # elsewhere a name says which station-day it is
             findings.unlooked = findings.unreadable
+        notes = []
         if isinstance(archive, StationDayArchive):
             looked = len(archive.looked_into)
-            findings.notes = [
+            notes = [
                 "an object holds all channels of a station-day, and its name tells none: bands are "
                 + (
                     "those of select.epochs where these know the station and day, else "
@@ -99,6 +100,7 @@ class Findings:
                 + f"what the headers of {looked:,} objects show, of each station the first and the "
                 "last, one a year, and those around a change"
             ]
+        findings.notes = [*notes, *left_out_of(archive)]
         return findings
 
     def add(self, trace: TraceId, planned: int, held: int) -> None:
@@ -127,3 +129,14 @@ def unreadable_of(archive: Archive) -> Mapping[str, str]:
     if isinstance(archive, FilesArchive | StationDayArchive):
         return {printable(key): why for key, why in sorted(archive.unreadable.items())}
     return {}
+
+
+def left_out_of(archive: Archive) -> Sequence[str]:
+    """A line about what its listing passed over, if it did."""
+    if not isinstance(archive, DailyArchive | StationDayArchive) or not archive.strays.count:
+        return []
+    count, some = archive.strays.count, [printable(key) for key in archive.strays.keys]
+    return [
+        f"left out, for their names are of no station-day of this layout: {count:,}, "
+        f"{', '.join(some)}{', ...' if count > len(some) else ''}"
+    ]

@@ -20,7 +20,7 @@ from service.campaign import Campaign
 from service.choice import Priority, choose
 from service.days import Mask, PlannedDays, Spans, spans_of
 from service.documents import CampaignError
-from service.findings import Findings, unreadable_of
+from service.findings import Findings, left_out_of, unreadable_of
 from service.held import Held
 from service.patterns import select_traces
 from service.rectangles import rectangles
@@ -199,12 +199,12 @@ def _held(campaign: Campaign, archive: Archive) -> Held:
         return held
     others = (holding.trace for holding in archive.holdings(select.start, select.end))
     seen = sorted(set(islice(others, SHOWN)))
-    unreadable = unreadable_of(archive)
+    whys = [*left_out_of(archive), *islice(unreadable_of(archive).values(), 1)]
     raise CampaignError(
         f"select.stations: none of {list(select.stations)} matches a trace of "
         f"{campaign.archive.root} in {select.start}..{select.end}, which holds "
         f"{', '.join(map(str, seen)) or 'nothing'}{'...' if len(seen) > 1 else ''}; globs are "
-        f"NET.STA[.LOC[.BAND]]" + "".join(f"; {why}" for why in islice(unreadable.values(), 1))
+        f"NET.STA[.LOC[.BAND]]" + "".join(f"; {why}" for why in whys)
     )
 
 

@@ -274,3 +274,28 @@ def test_archive_config_is_kept_in_the_campaign(tmp_path: Path) -> None:
     archive = load_campaign(path).archive
     assert archive == ArchiveConfig.model_validate({"kind": "scedc", "profile": "mine"})
     assert archive.root.startswith("s3://scedc-pds/")
+
+
+def test_objects_that_are_named_for_no_station_day_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Day 367, and other layouts; channels that are never read are no news."""
+    write_listing(str(tmp_path / "a"))
+    store, folder = open_store(str(tmp_path / "a")), "2020/2020_060"
+    for name in ("CIGSC__BHZ___2020367.ms", "CIGSC.2020.060", "CIX notes.txt", "CIX.zip"):
+        store.create(f"{folder}/{name}", b"x")
+    store.create(f"{folder}/CIGSC__LOG___2020060.ms", b"x")
+    path = write_campaign(tmp_path, "a")
+    assert main(["plan", str(path), "--json"]) == 0
+    [note] = json.loads(capsys.readouterr().out)["notes"]
+    assert "no station-day of this layout: 4, " in note and note.endswith(", ...")
+    assert f"{folder}/CIGSC__BHZ___2020367.ms" in note and "LOG" not in note
+    path = write_campaign(tmp_path, "a", kind="geonet")
+    path.write_text(path.read_text().replace('["CI.*"]', '["NZ.*"]'))
+    assert main(["plan", str(path)]) == 2
+    assert "none of ['NZ.*'] matches" in capsys.readouterr().err
+    write_listing(str(tmp_path / "b"), {NEW: (4,)})
+    for each in sorted((tmp_path / "b").rglob("*.ms")):
+        each.rename(each.with_suffix(".mseed"))
+    assert main(["plan", str(write_campaign(tmp_path, "b"))]) == 2
+    assert "no station-day of this layout: 3, " in capsys.readouterr().err

@@ -47,6 +47,7 @@ __all__ = [
     "ENDPOINT",
     "Archive",
     "ArchiveConfig",
+    "DailyArchive",
     "FilesArchive",
     "Holding",
     "StationDayArchive",
