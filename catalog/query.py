@@ -5,6 +5,8 @@ Views: `picks`, `coverage`, `runs`, `stations` (traces, their first and last day
 their picks; the other views have neither.
 Macros: `picks_at(t)` gives the picks of SeisBench at threshold t for both phases, `picks_at2(p, s)`
 with one threshold a phase, `picks_default()` those that each candidate's weights recommend.
+`network_year(network, time)` tells networks apart that had one code in different years: FDSN lends
+codes that begin with a digit, X, Y or Z for some years each. `stations` does so.
 
 The ledger is read where it lies, a month a file; for a month that has no summary of all its commits
 one is made in a temporary folder. Beside that, memory is the names of the committed files.
@@ -72,6 +74,12 @@ CREATE VIEW superseded AS SELECT $columns FROM _every
 _NOTHING_GAVE_WAY = """
 CREATE VIEW _ledger AS SELECT * FROM _every;
 CREATE VIEW superseded AS SELECT $columns FROM _every WHERE false;
+"""
+
+_NETWORK_YEAR = """
+CREATE MACRO network_year(network, moment) AS
+    CASE WHEN regexp_full_match(network, '[0-9XYZ][0-9A-Z]?')
+         THEN network || '_' || year(moment) ELSE network END;
 """
 
 _MACROS = """
@@ -159,7 +167,8 @@ class Coverage:
             self.connection.register(f"_{name}", table)
             self.connection.execute(f"CREATE VIEW {name} AS SELECT * FROM _{name}")
         self.connection.execute(
-            "CREATE VIEW stations AS SELECT network, station, location, band, "
+            _NETWORK_YEAR + "CREATE VIEW stations AS "
+            "SELECT network_year(network, day) AS network_year, network, station, location, band, "
             "min(day) AS first_day, max(day) AS last_day, count(DISTINCT day) AS station_days "
             "FROM coverage GROUP BY ALL ORDER BY ALL"
         )

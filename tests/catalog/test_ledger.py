@@ -165,3 +165,33 @@ def test_what_is_damaged_is_named(tmp_path: Path) -> None:
 def test_an_empty_month_has_the_columns_of_any_other() -> None:
     empty, full = resolve(tabulate([])), resolve(tabulate(COMMITS[:1]))
     assert empty.schema == full.schema and empty.column_names == LEDGER_SCHEMA.names
+
+
+def test_a_code_that_was_lent_to_two_networks_is_two(tmp_path: Path) -> None:
+    """XA of 2003 is another experiment than XA of 2015; CI stays CI."""
+    store = LocalStore(str(tmp_path))
+    create_catalog(store)
+    register_candidates(store, [CandidateRecord("one", "aa", "w", SETTINGS, {"P": 0.3, "S": 0.3})])
+    for network in ("XA", "CI", "XA2003"):
+        trace = TraceId(network, "ABC", "", "HH")
+        for day in (date(2003, 1, 1), date(2003, 12, 31), date(2015, 6, 1)):
+            shard = Shard((trace,), day, day + timedelta(days=1))
+            identity, rows = shard_id(shard, "aa", SETTINGS), [covered(shard.station_days[0])]
+            commit(store, Commit(identity, 0, "one", "aa", "run", "a", [], {}, rows, "2026-01-01"))
+    found = (
+        Catalog(store.url)
+        .sql(
+            "SELECT network_year, year(last_day) - year(first_day) AS years, "
+            "station_days FROM stations ORDER BY ALL"
+        )
+        .to_pylist()
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("CI", 12, 3),
+        ("XA2003", 12, 3),
+        ("XA_2003", 0, 2),
+        ("XA_2015", 0, 1),
+    ]
+    query = "SELECT DISTINCT network_year(network, day) AS name FROM coverage ORDER BY name"
+    names = Catalog(store.url).sql(query)["name"].to_pylist()
+    assert names == ["CI", "XA2003", "XA_2003", "XA_2015"]
