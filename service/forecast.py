@@ -92,9 +92,8 @@ def show_forecast(facts: Mapping[str, Any], out: Console) -> None:
     for name, value in facts.items():
         if isinstance(value, dict | list) or value in ("", None) or name == "campaign":
             continue
-        table.add_row(
-            name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
-        )
+        shown = f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(name.replace("_", " "), f"{value:.1%}" if name == "hit_rate" else shown)
     for name in LISTS:
         if facts[name]:
             table.add_row(name.replace("_", " "), _some(facts[name]))
