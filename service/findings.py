@@ -133,9 +133,9 @@ def unreadable_of(archive: Archive) -> Mapping[str, str]:
 
 def left_out_of(archive: Archive) -> Sequence[str]:
     """A line about what its listing passed over, if it did."""
-    if not isinstance(archive, DailyArchive | StationDayArchive) or not archive.strays.count:
+    if not isinstance(archive, DailyArchive | StationDayArchive) or not archive.passed_over.count:
         return []
-    count, some = archive.strays.count, [printable(key) for key in archive.strays.keys]
+    count, some = archive.passed_over.count, [printable(key) for key in archive.passed_over.keys]
     return [
         f"left out, for their names are of no station-day of this layout: {count:,}, "
         f"{', '.join(some)}{', ...' if count > len(some) else ''}"

@@ -19,7 +19,7 @@ from catalog.store import AccessDenied, Listed, Store
 from workers.archives.archive import ArchiveConfig, Holding
 from workers.archives.layout import Layout, Wanted
 from workers.archives.objects import SPILL_NS, NamedObject, Objects, require_root
-from workers.archives.strays import Strays
+from workers.archives.passed_over import PassedOver
 from workers.waveform import ALIASES, Lost, Reading
 
 LISTINGS = 16
@@ -38,16 +38,16 @@ class DailyArchive:
         self._layout = layout
         self._objects = Objects(self.store)
         self._keys = DayKeys(self.store, partial(_trace_day, layout))
-        self.strays = Strays()
+        self.passed_over = PassedOver()
 
     def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         require_root(self.store)
         self._keys.forget()
-        self.strays = Strays()
+        self.passed_over = PassedOver()
         wanted = Wanted.of(stations)
         prefixes = self._layout.prefixes(start, end, wanted, self.store.folders)
-        for sizes, strays in concurrently(self._sizes, prefixes):
-            self.strays.join(strays)
+        for sizes, passed_over in concurrently(self._sizes, prefixes):
+            self.passed_over.join(passed_over)
             for (trace, day), size in sorted(sizes.items()):
                 if start <= day < end:
                     yield Holding(trace, day, size)
@@ -69,17 +69,17 @@ class DailyArchive:
             found += self._keys.of(trace, lower).get(day, ())
         return found
 
-    def _sizes(self, prefix: str) -> tuple[dict[tuple[TraceId, date], int], Strays]:
+    def _sizes(self, prefix: str) -> tuple[dict[tuple[TraceId, date], int], PassedOver]:
         """Bytes of every station-day under a prefix, and what else lies there."""
         sizes: dict[tuple[TraceId, date], int] = {}
-        strays = Strays()
+        passed_over = PassedOver()
         for entry in self.store.list(prefix):
             found = _trace_day(self._layout, entry.key)
             if found is not None:
                 sizes[found] = sizes.get(found, 0) + entry.size
             elif self._layout.parse(entry.key) is None:  # else of a channel that is never read
-                strays.add(entry.key)
-        return sizes, strays
+                passed_over.add(entry.key)
+        return sizes, passed_over
 
 
 class DayKeys(Generic[Owner]):

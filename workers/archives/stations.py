@@ -24,7 +24,7 @@ from workers.archives.daily import DayKeys, concurrently, named_for, of_days
 from workers.archives.glimpse import channels_within
 from workers.archives.layout import Layout, Named, Wanted
 from workers.archives.objects import NamedObject, Objects, require_root
-from workers.archives.strays import Strays
+from workers.archives.passed_over import PassedOver
 from workers.decode import BadFormat
 from workers.epochs import Epochs
 from workers.waveform import ALIASES, Reading
@@ -48,7 +48,7 @@ class StationDayArchive:
         self.epochs: Epochs | None = None
         self.looked_into: list[str] = []
         self.unreadable: dict[str, str] = {}
-        self.strays = Strays()
+        self.passed_over = PassedOver()
         self._layout = layout
         self._objects = Objects(self.store)
         self._keys = DayKeys(self.store, partial(_station_day, layout))
@@ -57,14 +57,14 @@ class StationDayArchive:
         """An object's bytes are shared out evenly among its traces."""
         require_root(self.store)
         self._keys.forget()
-        self.looked_into, self.unreadable, self.strays = [], {}, Strays()
+        self.looked_into, self.unreadable, self.passed_over = [], {}, PassedOver()
         wanted = Wanted.of(stations)
         prefixes = self._layout.prefixes(start, end, wanted, self.store.folders)
         listings = concurrently(self._listing, prefixes)
         for _, listed in groupby(listings, key=lambda found: found[0].partition("/")[0]):
             held: dict[Station, _Held] = defaultdict(_Held)
-            for _, found, strays in listed:
-                self.strays.join(strays)
+            for _, found, passed_over in listed:
+                self.passed_over.join(passed_over)
                 for (station, day), (version, size) in sorted(found.items()):
                     if start <= day < end:
                         held[station].add(day, version, size)
@@ -84,18 +84,18 @@ class StationDayArchive:
         objects, unlisted = of_days(of, start_ns, end_ns)
         return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)
 
-    def _listing(self, prefix: str) -> tuple[str, _Newest, Strays]:
+    def _listing(self, prefix: str) -> tuple[str, _Newest, PassedOver]:
         """Version and bytes of the newest object of every station-day under a prefix, and what
         else lies there."""
         newest: _Newest = {}
-        strays = Strays()
+        passed_over = PassedOver()
         for entry in self.store.list(prefix):
             found = _station_day(self._layout, entry.key)
             if found is not None:
                 newest[found] = max(newest.get(found, (-1, 0)), _stamp(entry))
             else:
-                strays.add(entry.key)
-        return prefix, newest, strays
+                passed_over.add(entry.key)
+        return prefix, newest, passed_over
 
     def _named(self, of_station: tuple[Station, _Held]) -> tuple[Station, list[Traces]]:
         """The traces that a station is said or seen to hold, for each of its held days."""

@@ -9,7 +9,7 @@ NAMED = 3
 
 
 @dataclass(slots=True)
-class Strays:
+class PassedOver:
     """count: of them. keys: the first few."""
 
     count: int = 0
@@ -21,7 +21,7 @@ class Strays:
         if len(self.keys) < NAMED:
             self.keys.append(key)
 
-    def join(self, others: Strays) -> None:
+    def join(self, others: PassedOver) -> None:
         """Those of another listing."""
         self.count += others.count
         self.keys += others.keys[: NAMED - len(self.keys)]
