@@ -63,6 +63,10 @@ def margin_ns(rate: int) -> int:
     return ceil(((halo(rate) + 2) / rate + reach_s(rate)) * NS)
 
 
+EDGE_S = 3
+"""Of a halo, in which what is not there is more than a gap between fragments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """One trace on the grid of one rate: samples [first, last) and a halo on both sides."""
@@ -225,15 +229,16 @@ class Span:
         return _bits(varies(self.waveform.data[:, here], mask)), _bits(np.asarray(mask.any(axis=1)))
 
     def _breaks_off(self, column: int) -> bool:
-        """Whether a column is a midnight with data on one side, and more than a window from it
-        none on the other: a day's last record may reach over it, the next object is not there."""
+        """Whether a column is a midnight with data on one side, and none in the last EDGE_S of the
+        halo on the other: a day's last record may reach over it, the next object not be there."""
         if grid_time(self.waveform.start + column, self.waveform.rate) % DAY_NS:
             return False
         margin = self.core.start
         before = self.waveform.mask[:, column - margin : column]
         after = self.waveform.mask[:, column : column + margin]
-        ends = before.any() and not after[:, WINDOW:].any()
-        begins = after.any() and not before[:, :-WINDOW].any()
+        edge = EDGE_S * self.waveform.rate
+        ends = before.any() and not after[:, -edge:].any()
+        begins = after.any() and not before[:, :edge].any()
         return bool(ends or begins)
 
     def _flags(self) -> int:

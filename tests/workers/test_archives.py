@@ -373,6 +373,26 @@ def test_blank_codes_of_another_format_are_those_of_its_name(tmp_path: Path) -> 
     assert any("were read as XX.SYN" in text for text, _, _ in reading.at_large)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_where_no_name_tells_codes_none_are_lent(tmp_path: Path, turn: int) -> None:
+    """Whichever of its traces is read first: what stays blank in a file is a trace of its own."""
+    start, lent = day_start_ns(NEXT), [("XX", "SYN"), ("", "SYN"), ("XX", ""), ("", "")]
+    traces = [TraceId.spelled(network, station, "00", "HH") for network, station in lent]
+    body = b"".join(
+        miniseed(noise(1000, k), start, "Z", TraceId(*codes, "00", "HH"))
+        for k, codes in enumerate(lent)
+    )
+    (tmp_path / "all.ms").write_bytes(body)
+    archive = open_archive(ArchiveConfig(kind="files", root=str(tmp_path)))
+    held = {holding.trace for holding in archive.holdings(NEXT, NEXT + timedelta(days=1))}
+    assert held == set(traces)
+    for k, trace in [*enumerate(traces)][::turn]:
+        reading = archive.read(trace, start, start + DAY_NS)
+        (fragment,) = reading.fragments
+        np.testing.assert_array_equal(fragment.samples, noise(1000, k))
+        assert not (reading.detail or reading.lost)
+
+
 @pytest.mark.parametrize("kind", ["sds", "scedc", "ncedc", "geonet"])
 @pytest.mark.parametrize("spelled", ["", "--", "__"])
 def test_a_blank_location_is_blank_however_a_name_spells_it(

@@ -372,7 +372,7 @@ def test_a_missing_object_is_no_data_and_no_fault_of_the_next_day(
     assert gone in found[DAYS[0]].detail and found[DAYS[1]].detail == ""
 
 
-@pytest.mark.parametrize(("spill_s", "gap_s"), [(0, 0), (12, 0), (0, 20)])
+@pytest.mark.parametrize(("spill_s", "gap_s"), [(0, 0), (12, 0), (60, 0), (0, 20)])
 def test_a_day_whose_data_break_off_at_midnight_says_so(
     sds: Path, candidate: Candidate, spill_s: int, gap_s: int
 ) -> None:

@@ -51,6 +51,9 @@ _T = TypeVar("_T")
 MARGIN_NS = 10_000_000_000
 """Kept around a span of a decoded object: more than a sample."""
 
+NAMED_FOR = "named for"
+"""What tells the trace of an object, where its name does."""
+
 NAMED = 5
 """Traces that a word about an object names at most."""
 
@@ -71,7 +74,7 @@ class NamedObject:
     end_ns: int
     trace: TraceId | None = None
     station: str = ""
-    claim: str = "named for"
+    claim: str = NAMED_FOR
 
     @property
     def named(self) -> str:
@@ -80,7 +83,10 @@ class NamedObject:
 
     @property
     def codes(self) -> tuple[str, str]:
-        """Network and station as an archive spells them; empty where its name tells none."""
+        """Network and station as an archive spells them; empty where its name tells none: what was
+        found in an object is of one trace, and its blank headers may be of others."""
+        if self.claim != NAMED_FOR:
+            return "", ""
         network, _, rest = self.named.partition(".")
         return spelled_code(network), spelled_code(rest.partition(".")[0])
 
