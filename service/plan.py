@@ -197,9 +197,10 @@ def _held(campaign: Campaign, archive: Archive) -> Held:
             held.add(holding)
     if held.traces:
         return held
+    left_out = left_out_of(archive)
     others = (holding.trace for holding in archive.holdings(select.start, select.end))
     seen = sorted(set(islice(others, SHOWN)))
-    whys = [*left_out_of(archive), *islice(unreadable_of(archive).values(), 1)]
+    whys = [*left_out, *islice(unreadable_of(archive).values(), 1)]
     raise CampaignError(
         f"select.stations: none of {list(select.stations)} matches a trace of "
         f"{campaign.archive.root} in {select.start}..{select.end}, which holds "

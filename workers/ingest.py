@@ -22,14 +22,8 @@ from zarr.errors import ZarrUserWarning
 from catalog.schema import COMPONENTS, Flag, Outcome, StationDay, TraceId
 from catalog.store import MissingObject, Store, StoreError
 from workers.archives.archive import Archive
-from workers.archives.zarr import (
-    FORMAT,
-    MARKER,
-    UNREADABLE,
-    UNUSABLE,
-    group_path,
-    zarr_store,
-)
+from workers.archives.verdicts import EMPTY, UNREADABLE, UNUSABLE, pass_verdict
+from workers.archives.zarr import FORMAT, MARKER, group_path, zarr_store
 from workers.decode import BadFormat
 from workers.losses import NO_NUMBERS, settled
 from workers.orientation import oriented, unturned
@@ -114,7 +108,8 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
             return Ingested(station_day, "refused", detail="; ".join(refused))
         reading = settled(reading, station_day.start_ns, station_day.end_ns)
     except BadFormat as error:
-        return _unreadable(destination, station_day, str(error))
+        pass_verdict(destination, path, UNREADABLE, str(error).encode())
+        return Ingested(station_day, "unreadable", detail=str(error))
     except StoreError as error:
         return Ingested(station_day, "refused", detail=str(error))
     waveforms = list(_waveforms(reading, station_day))
@@ -129,6 +124,7 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         said.append(NO_NUMBERS)
     detail = "; ".join([*said, *at_large])
     if not (waveforms or said):
+        pass_verdict(destination, path, EMPTY, b"")
         return Ingested(station_day, "empty", detail=detail)
     for rate, waveform in waveforms:
         _write_rate(destination, f"{path}/{rate:.12g}Hz", rate, waveform)
@@ -145,20 +141,15 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
             ns for ns in reading.repairs if station_day.start_ns <= ns < station_day.end_ns
         ],
     }
-    # The marker comes last and whole: without it nothing of this day is ever read.
-    marker = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    destination.create(f"{path}/{MARKER if waveforms else UNUSABLE}", json.dumps(marker).encode())
+    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    marker = json.dumps(group).encode()
     if not waveforms:
+        pass_verdict(destination, path, UNUSABLE, marker)
         return Ingested(station_day, "unreadable", detail=detail)
+    # The marker comes last and whole: without it no sample of this day is ever read.
+    destination.create(f"{path}/{MARKER}", marker)
     samples = sum(int(waveform.mask.sum()) for _, waveform in waveforms)
     return Ingested(station_day, "written", samples, detail)
-
-
-def _unreadable(destination: Store, station_day: StationDay, why: str) -> Ingested:
-    """Says so in the place of the day, until the source can be read and the day is written."""
-    path = group_path(station_day.trace, station_day.day)
-    destination.create(f"{path}/{UNREADABLE}", why.encode())
-    return Ingested(station_day, "unreadable", detail=why)
 
 
 def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[float, Waveform]]:

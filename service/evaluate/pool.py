@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,7 +89,7 @@ class _Pool:
                 flight = _Flight(task, attempt, actor, time.monotonic())
                 flying[actor.examine.remote(task)] = flight
             ready, _ = ray.wait([*flying, *starting], num_returns=1, timeout=LOOK_S)
-            self._end_the_hung(flight for each, flight in flying.items() if each not in ready)
+            self._end_the_hung(flying)
             if not ready:
                 continue
             (done,) = ready
@@ -118,13 +118,14 @@ class _Pool:
                 idle.append(flight.actor)
                 yield Over(flight.task, why)
 
-    def _end_the_hung(self, flights: Iterable[_Flight]) -> None:
-        """Kill workers that have had a piece for too long: a death like others."""
+    def _end_the_hung(self, flying: Mapping[Any, _Flight]) -> None:
+        """Kill workers that have had a piece for too long and are not done: a death like others."""
         import ray
 
         overdue = time.monotonic() - timedelta(minutes=self._patience).total_seconds()
-        for flight in flights:
-            if flight.begun < overdue and not flight.hung:
+        for done, flight in flying.items():
+            late = flight.begun < overdue and not flight.hung
+            if late and not ray.wait([done], timeout=0)[0]:
                 flight.hung = True
                 ray.kill(flight.actor, no_restart=False)
 

@@ -257,6 +257,39 @@ def test_days_that_cannot_be_read_are_told_until_they_can(tmp_path: Path) -> Non
     assert not reading.lost and len(reading.fragments) == 1
 
 
+def test_the_last_that_was_found_of_a_day_without_samples_holds(tmp_path: Path) -> None:
+    """Unreadable, unusable, gone, in any order and again; then it can be read."""
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    start, archive = day_start_ns(DAY), opened("zarr", destination)
+    sound = miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0)
+    put_day(source, DAY, "Z", b"")
+    (name,) = Path(source).rglob("*.D.*.*")
+    later = DAY + timedelta(days=1)  # the days beside one that is listed are looked into, too
+    put_day(source, later, "Z", miniseed(np.arange(99, dtype=np.int32), start + DAY_NS, "Z", 100.0))
+    page, other = b"<html>maintenance</html>", sound.replace(b"SYN", b"OTH")
+    for turn, body in enumerate([page, b"<html>again</html>", other, page, other, None, page]):
+        name.unlink(missing_ok=True)
+        name.parent.mkdir(exist_ok=True)
+        if body is not None:
+            name.write_bytes(body)
+        for _ in range(2):
+            _ = done(source, destination)
+            held = [one.day for one in archive.holdings(DAY, later)]
+            reading = archive.read(HH, start, start + DAY_NS)
+            told = [text for text, _, _ in reading.detail]
+            assert (bool(held), bool(reading.lost), bool(told)) == (
+                body is not None,
+                body not in (None, other),
+                body == other,
+            ), turn
+    folder = Path(destination) / group_path(HH, DAY)
+    assert len(list(folder.iterdir())) == 7, "what is found again is not said again"
+    name.write_bytes(sound)
+    assert [one.state for one in done(source, destination)] == ["written", "kept"]
+    reading = archive.read(HH, start, start + DAY_NS)
+    assert len(reading.fragments) == 1 and not (reading.lost or reading.detail)
+
+
 def _swollen(folder: Path, name: str, how: str) -> None:
     """Metadata of an array, there and consolidated, that announce far more than there is."""
     for path in (folder / "100Hz" / name / "zarr.json", folder / "100Hz" / "zarr.json"):

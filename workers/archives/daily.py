@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
-from catalog.codes import upper
+from catalog.codes import spelled_code, upper
 from catalog.schema import COMPONENTS, DAY_NS, Outcome, TraceId, day_of, day_start_ns, days_between
 from catalog.store import AccessDenied, Listed, Store
 from workers.archives.archive import ArchiveConfig, Holding
@@ -53,9 +53,11 @@ class DailyArchive:
                     yield Holding(trace, day, size)
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
+        lent = spelled_code(trace.network), spelled_code(trace.station)
+
         def of(day: date) -> list[NamedObject]:
             entries = self._entries(trace, day)
-            return [replace(named_for(day, entry.key), trace=trace) for entry in entries]
+            return [replace(named_for(day, one.key), trace=trace, lent=lent) for one in entries]
 
         objects, unlisted = of_days(of, start_ns, end_ns)
         return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)

@@ -13,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.codes import spelled_code
 from catalog.schema import Flag, Outcome, TraceId
 from catalog.store import (
     AccessDenied,
@@ -51,9 +50,6 @@ _T = TypeVar("_T")
 MARGIN_NS = 10_000_000_000
 """Kept around a span of a decoded object: more than a sample."""
 
-NAMED_FOR = "named for"
-"""What tells the trace of an object, where its name does."""
-
 NAMED = 5
 """Traces that a word about an object names at most."""
 
@@ -66,7 +62,8 @@ class NamedObject:
     """An object that may hold samples of [start_ns, end_ns), the span it is named for.
 
     trace: that it is named for, too, where its name tells one; station: NET.STA where it tells
-    no more. claim: what told it.
+    no more. claim: what told it. lent: network and station that its name has, as the archive spells
+    them, for headers that leave theirs blank; where no name tells any, blank headers are their own.
     """
 
     key: str
@@ -74,21 +71,13 @@ class NamedObject:
     end_ns: int
     trace: TraceId | None = None
     station: str = ""
-    claim: str = NAMED_FOR
+    claim: str = "named for"
+    lent: tuple[str, str] = ("", "")
 
     @property
     def named(self) -> str:
         """The trace or station that it is named for; empty where its name tells none."""
         return self.station if self.trace is None else str(self.trace)
-
-    @property
-    def codes(self) -> tuple[str, str]:
-        """Network and station as an archive spells them; empty where its name tells none: what was
-        found in an object is of one trace, and its blank headers may be of others."""
-        if self.claim != NAMED_FOR:
-            return "", ""
-        network, _, rest = self.named.partition(".")
-        return spelled_code(network), spelled_code(rest.partition(".")[0])
 
     def may_hold(self, start_ns: int, end_ns: int) -> bool:
         """Whether it is worth a request for [start_ns, end_ns)."""
@@ -265,7 +254,7 @@ class Objects:
             body = coming.result() if coming else StoredBody(self.store, key)
             found: Contents | Decoded | BadFormat
             try:
-                found = look_into(body, self.store.url_of(key), *named.codes)
+                found = look_into(body, self.store.url_of(key), *named.lent)
             except BadFormat as error:  # its traceback would keep the whole body
                 found = BadFormat(error.source, error.why)
             if body.size > PIECE or not isinstance(found, Contents):

@@ -79,7 +79,7 @@ class StationDayArchive:
             prefix = self._layout.key(Named(*station, "", "", day))
             versions = self._keys.of(station, prefix).get(day, ())
             newest = [max(versions, key=_stamp)] if versions else []
-            return [replace(named_for(day, one.key), station=named) for one in newest]
+            return [replace(named_for(day, one.key), station=named, lent=station) for one in newest]
 
         objects, unlisted = of_days(of, start_ns, end_ns)
         return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)

@@ -3,8 +3,9 @@
     NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
         attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail,
             repairs
-        unusable.json       instead of it, where none of what was read can be used: the same
-        unreadable.txt      instead of it, where the source could not be read: why
+        0000.unusable.json  instead of it, where none of what was read can be used: the same
+        0000.unreadable.txt instead of it, where the source could not be read: why
+        0000.empty          instead of it, where there is nothing any more
     NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components,
         samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
@@ -46,14 +47,13 @@ from catalog.schema import (
 from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreUnavailable
 from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
 from workers.archives.objects import require_root
+from workers.archives.verdicts import EMPTY, UNUSABLE, Verdict, last_verdict, verdict_named
 from workers.decode import BadFormat
 from workers.fragments import offsets_within
 from workers.waveform import Fragment, Lost, Reading, Told, grid_index
 
 FORMAT = "tidepick-continuous-1"
-MARKER, UNUSABLE, UNREADABLE = "zarr.json", "unusable.json", "unreadable.txt"
-"""Of a station-day there is one of these, or it is none. One that is unreadable is lost to the days
-beside it too; what is unusable is so for its own day."""
+MARKER = "zarr.json"
 
 _DAY = timedelta(days=1)
 
@@ -100,6 +100,7 @@ class ZarrArchive:
         for _, of_trace in groupby(self.store.list(), key=lambda entry: entry.key.split("/")[0]):
             sizes: dict[tuple[TraceId, date], int] = {}
             complete: set[tuple[TraceId, date]] = set()
+            verdicts: dict[tuple[TraceId, date], Verdict] = {}
             for entry in of_trace:
                 match = _KEY.fullmatch(entry.key)
                 if match is None:
@@ -110,8 +111,12 @@ class ZarrArchive:
                     continue  # not ours
                 if start <= found[1] < end:
                     sizes[found] = sizes.get(found, 0) + entry.size
-                    if match["rest"] in (MARKER, UNUSABLE, UNREADABLE):
+                    verdict = verdict_named(match["rest"])
+                    if match["rest"] == MARKER:
                         complete.add(found)
+                    elif verdict is not None:
+                        verdicts[found] = max(verdict, verdicts.get(found, verdict))
+            complete |= {found for found, last in verdicts.items() if last.what != EMPTY}
             for trace, day in sorted(complete):
                 yield Holding(trace, day, sizes[trace, day])
 
@@ -151,13 +156,16 @@ class ZarrArchive:
 
         Raises MissingObject, and BadFormat where there was a day that could not be read.
         """
-        for name in (MARKER, UNUSABLE):
-            try:
-                return name, *self.store.fetch(f"{path}/{name}")
-            except MissingObject:
-                continue
-        why, _ = self.store.fetch(f"{path}/{UNREADABLE}")
-        text = f"could not be read when it was ingested: {why.decode(errors='replace')}"
+        try:
+            return MARKER, *self.store.fetch(f"{path}/{MARKER}")
+        except MissingObject:
+            last = last_verdict(self.store, path)
+            if last is None or last.what == EMPTY:
+                raise
+        body, etag = self.store.fetch(f"{path}/{last.name}")
+        if last.what == UNUSABLE:
+            return last.name, body, etag
+        text = f"could not be read when it was ingested: {body.decode(errors='replace')}"
         raise BadFormat(self.store.url_of(path), text)
 
     def _fragments(
