@@ -27,7 +27,7 @@ OUTCOMES = tuple(Outcome)
 BESIDE = {
     Outcome.ACCESS_DENIED: Flag.HALO_REFUSED,
     Outcome.BAD_FORMAT: Flag.INCOMPLETE | Flag.BREAKS_OFF,
-    Outcome.NO_DATA: Flag.BREAKS_OFF,
+    **dict.fromkeys([Outcome.NO_DATA, Outcome.TOO_SHORT, Outcome.WRONG_RATE], Flag.BREAKS_OFF),
 }
 """Flags of days, whatever their outcome, that lack what an outcome's days may have by now."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import obspy
 import pytest
 
 from catalog.schema import Flag, Outcome
@@ -26,12 +27,27 @@ def of_another_station(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"ONE  ", b"OTHER"))
 
 
+def at_17_hz(path: Path) -> None:
+    (trace,) = obspy.read(path)
+    trace.data = trace.data[: int(trace.stats.npts * 0.17)]
+    trace.stats.sampling_rate = 17.0
+    trace.write(str(path), format="MSEED", encoding="STEIM2")
+
+
+def of_ten_seconds(path: Path) -> None:
+    (trace,) = obspy.read(path)
+    middle = trace.stats.starttime + (trace.stats.endtime - trace.stats.starttime) / 2
+    trace.slice(middle, middle + 10).write(str(path), format="MSEED", encoding="STEIM2")
+
+
 @pytest.mark.parametrize(
     ("spoil", "components", "retry", "outcome"),
     [
         (without, "ZNE", Outcome.NO_DATA, Outcome.NO_DATA),
         (a_web_page, "ZNE", Outcome.BAD_FORMAT, Outcome.BAD_FORMAT),
         (of_another_station, "ZNE", Outcome.BAD_FORMAT, Outcome.BAD_FORMAT),
+        (at_17_hz, "ZNE", Outcome.WRONG_RATE, Outcome.WRONG_RATE),
+        (of_ten_seconds, "ZNE", Outcome.TOO_SHORT, Outcome.TOO_SHORT),
         (a_web_page, "Z", Outcome.BAD_FORMAT, Outcome.PICKED),
     ],
 )
