@@ -113,6 +113,10 @@ class S3Store:
             if len(body) != int(reply["ContentLength"]):
                 short = f"{len(body)} of {reply['ContentLength']} bytes arrived"
                 raise StoreUnavailable(errno.EIO, f"{self.url_of(key)}: {short}")
+            for field in ("ETag", *(["ContentRange"] if asked else [])):
+                if field not in reply:  # of something between us and the store
+                    strange = f"an answer without {field}, as no store gives it"
+                    raise StoreUnavailable(errno.EIO, f"{self.url_of(key)}: {strange}")
             return reply, body
 
         return self._remembering(self.url_of(key), get)

@@ -21,7 +21,7 @@ from catalog.codes import BLANK, CODE, safe_code, upper
 SCHEMA_VERSION = 3
 """Layout of the catalogue; a catalogue of another layout is refused."""
 
-SEMANTICS_VERSION = 5
+SEMANTICS_VERSION = 6
 """Meaning of a pick: windows, stacking, peaks. It is part of every shard's identity."""
 
 DAY_NS = 86_400_000_000_000
@@ -158,7 +158,8 @@ class Flag:
     ROTATED = 32768  # components were turned to Z, N, E, or mapped by a guess at their orientation
     HALO_REFUSED = 65536  # HALO_LOST, and it was refused: --retry access_denied may bring it
     INCOMPLETE = 131072  # SALVAGED or HALO_LOST by a whole object: --retry bad_format may bring it
-    BREAKS_OFF = 262144  # of a station-day: its data end or begin at a midnight; no fault
+    BREAKS_OFF = 262144  # of a station-day: a day beside it is not there, or its data end or begin
+    # at a midnight; no fault
 
 
 _text = pa.string()  # dictionary-encoded in the files (catalog/writer.py)

@@ -6,9 +6,11 @@ that reading it back assembles to the same waveform as the objects that it was m
 
 from __future__ import annotations
 
+import errno
 import json
+import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -19,14 +21,23 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
-from catalog.schema import COMPONENTS, Flag, Outcome, StationDay, TraceId
-from catalog.store import MissingObject, Store, StoreError
-from workers.archives.archive import Archive
-from workers.archives.verdicts import EMPTY, UNREADABLE, UNUSABLE, pass_verdict
-from workers.archives.zarr import FORMAT, MARKER, group_path, zarr_store
+from catalog.schema import COMPONENTS, DAY_NS, Flag, Outcome, StationDay, TraceId
+from catalog.store import AccessDenied, Store, StoreError, StoreUnavailable
+from workers.archives.archive import Archive, TooMuch
+from workers.archives.verdicts import (
+    EMPTY,
+    SAMPLES,
+    UNREADABLE,
+    UNUSABLE,
+    last_verdict,
+    pass_verdict,
+)
+from workers.archives.zarr import FORMAT, attributes_of, group_path, zarr_store
 from workers.decode import BadFormat
+from workers.fragments import clip
 from workers.losses import NO_NUMBERS, settled
 from workers.orientation import oriented, unturned
+from workers.parts import SHORTEST_NS
 from workers.waveform import (
     TILTED,
     Reading,
@@ -41,11 +52,15 @@ from workers.waveform import (
 CHUNK_SECONDS = 7200
 """Measured on a noisy 100 Hz day, 1-4 h: reading it all takes the same; a halo 6, 10, 18 ms."""
 
+_DAY = timedelta(days=1)
+
 MARGIN_NS = 10_000_000_000
 """Read around a day: the grid sample of a record may lie a sample beyond midnight."""
 
 FILL = {"i": -(2**31), "f": float("nan")}
 """What zarr gives for an object that is not there; no sample that is stored has it."""
+
+STILL = "what was ingested before is kept"
 
 State = Literal["written", "kept", "empty", "unreadable", "refused"]
 
@@ -54,9 +69,10 @@ State = Literal["written", "kept", "empty", "unreadable", "refused"]
 class Ingested:
     """What became of one station-day. samples: grid samples with data, of all components.
 
-    kept: it was complete already. empty: nothing to write. unreadable: there are objects, and
-    nothing of them could be used, which the destination then says of it. refused: the source's
-    store refused or did not answer; run again.
+    kept: it was there already, and the source has nothing else by now. empty: nothing to write.
+    unreadable: there are objects, and nothing of them could be used, which the destination then
+    says of it, unless it has samples from before. refused: the source's store refused or did not
+    answer; run again.
     """
 
     station_day: StationDay
@@ -79,35 +95,41 @@ def ingest(
     source, ingest a day more on either side: picking reads a halo. An interrupted ingest leaves no
     day that reads as whole, and the next one does it again.
     """
-    listed: dict[TraceId, set[date]] = {}
-    for holding in source.holdings(start, end):
+    sizes: dict[TraceId, dict[date, int]] = {}
+    for holding in source.holdings(start - _DAY, end + _DAY):
         if traces is None or holding.trace in traces:
-            listed.setdefault(holding.trace, set()).add(holding.day)
-    for trace, days in sorted(listed.items()):
-        beside = {day + timedelta(days=step) for day in days for step in (-1, 1)}
-        for day in sorted(days | {day for day in beside if start <= day < end}):
-            done = _ingest_day(source, destination, StationDay(trace, day))
-            if day in days or done.state not in ("empty", "unreadable"):
+            sizes.setdefault(holding.trace, {})[holding.day] = holding.size
+    for trace, listed in sorted(sizes.items()):
+        days = {day + step for day in listed for step in (-_DAY, timedelta(), _DAY)}
+        for day in sorted(day for day in days if start <= day < end):
+            around = [listed.get(day + step) for step in (-_DAY, timedelta(), _DAY)]
+            done = _ingest_day(source, destination, StationDay(trace, day), around)
+            if day in listed or done.state not in ("empty", "unreadable"):
                 yield done
 
 
-def _ingest_day(source: Archive, destination: Store, station_day: StationDay) -> Ingested:
+def _ingest_day(
+    source: Archive, destination: Store, station_day: StationDay, listed: list[int | None]
+) -> Ingested:
+    """listed: bytes that the source has of the day before, of this and of the next."""
     path = group_path(station_day.trace, station_day.day)
-    try:
-        destination.fetch(f"{path}/{MARKER}")
-    except MissingObject:
-        pass
-    else:
+    before = _samples_of(destination, path)
+    if before is not None and before.get("listed", listed) == listed and not _wants(before):
         return Ingested(station_day, "kept")
     try:
-        reading = source.read(
-            station_day.trace, station_day.start_ns - MARGIN_NS, station_day.end_ns + MARGIN_NS
+        reading = _read(
+            source,
+            station_day.trace,
+            station_day.start_ns - MARGIN_NS,
+            station_day.end_ns + MARGIN_NS,
         )
         refused = [lost.why for lost in reading.lost if lost.outcome is Outcome.ACCESS_DENIED]
         if refused:  # a neighbour's too: what is written now is not read again
             return Ingested(station_day, "refused", detail="; ".join(refused))
         reading = settled(reading, station_day.start_ns, station_day.end_ns)
-    except BadFormat as error:
+    except (BadFormat, TooMuch) as error:
+        if before is not None:
+            return Ingested(station_day, "unreadable", detail=f"{error}; {STILL}")
         pass_verdict(destination, path, UNREADABLE, str(error).encode())
         return Ingested(station_day, "unreadable", detail=str(error))
     except StoreError as error:
@@ -124,16 +146,24 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
         said.append(NO_NUMBERS)
     detail = "; ".join([*said, *at_large])
     if not (waveforms or said):
-        pass_verdict(destination, path, EMPTY, b"")
+        if before is None:
+            pass_verdict(destination, path, EMPTY, b"")
         return Ingested(station_day, "empty", detail=detail)
-    for rate, waveform in waveforms:
-        _write_rate(destination, f"{path}/{rate:.12g}Hz", rate, waveform)
+    known = ("inputs", dict(reading.inputs)), ("listed", listed)
+    if before is not None and not waveforms:
+        return Ingested(station_day, "unreadable", detail=f"{detail}; {STILL}")
+    if before is not None and all(before.get(key) == now for key, now in known):
+        return Ingested(station_day, "kept", detail=detail)
+    writing = uuid.uuid4().hex[:12] if waveforms else ""
+    folders = [(f"{writing}/{rate:.12g}Hz", rate, waveform) for rate, waveform in waveforms]
+    for folder, rate, waveform in folders:
+        _write_rate(destination, f"{path}/{folder}", rate, waveform)
     attributes = {
         "format": FORMAT,
         "trace": str(station_day.trace),
         "day": station_day.day.isoformat(),
-        "rates": [f"{rate:.12g}Hz" for rate, _ in waveforms],
-        "inputs": dict(reading.inputs),
+        "rates": [folder for folder, _, _ in folders],
+        **dict(known),
         "flags": flags + _rotated(waveforms),
         "detail": said,
         "at_large": at_large,
@@ -141,15 +171,57 @@ def _ingest_day(source: Archive, destination: Store, station_day: StationDay) ->
             ns for ns in reading.repairs if station_day.start_ns <= ns < station_day.end_ns
         ],
     }
-    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    marker = json.dumps(group).encode()
+    # The verdict comes last and whole: without it nothing that was written is ever read.
+    body = json.dumps({"attributes": attributes}).encode()
+    pass_verdict(destination, path, SAMPLES if waveforms else UNUSABLE, body)
     if not waveforms:
-        pass_verdict(destination, path, UNUSABLE, marker)
         return Ingested(station_day, "unreadable", detail=detail)
-    # The marker comes last and whole: without it no sample of this day is ever read.
-    destination.create(f"{path}/{MARKER}", marker)
     samples = sum(int(waveform.mask.sum()) for _, waveform in waveforms)
     return Ingested(station_day, "written", samples, detail)
+
+
+def _samples_of(destination: Store, path: str) -> dict[str, Any] | None:
+    """What is said of a day that is there with samples that can be named; None where none is."""
+    last = last_verdict(destination, path)
+    if last is None or not last.samples:
+        return None
+    try:
+        return attributes_of(destination.fetch(f"{path}/{last.name}")[0], destination.url_of(path))
+    except BadFormat:  # of no version that is read: written anew
+        return None
+
+
+def _wants(attributes: Mapping[str, Any]) -> bool:
+    """Whether a day was damaged when it was read, so that other bytes of one size may mend it."""
+    return any(bits & (Flag.SALVAGED | Flag.TRUNCATED) for bits, _, _ in attributes["flags"])
+
+
+def _read(source: Archive, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
+    """[start_ns, end_ns) of a trace, in halves where its samples are too many for one reading."""
+    try:
+        return source.read(trace, start_ns, end_ns)
+    except TooMuch:
+        if end_ns - start_ns <= SHORTEST_NS:
+            raise
+    middle = (start_ns + end_ns) // 2
+    one = _read(source, trace, start_ns, middle + MARGIN_NS)
+    two = _read(source, trace, middle - MARGIN_NS, end_ns)
+    halves = ((one, start_ns - DAY_NS, middle), (two, middle, end_ns + DAY_NS))
+    return Reading(
+        [
+            part
+            for reading, low, high in halves
+            for part in (clip(fragment, low, high) for fragment in reading.fragments)
+            if part is not None
+        ],
+        {**one.inputs, **two.inputs},
+        sorted({*one.flags, *two.flags}),
+        [*dict.fromkeys([*one.detail, *two.detail])],
+        [ns for reading, low, high in halves for ns in reading.repairs if low <= ns < high],
+        [*dict.fromkeys([*one.lost, *two.lost])],
+        [*dict.fromkeys([*one.at_large, *two.at_large])],
+        sorted({*one.absent, *two.absent}),
+    )
 
 
 def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[float, Waveform]]:
@@ -200,10 +272,21 @@ def _rotated(waveforms: list[tuple[float, Waveform]]) -> list[tuple[int, int, in
 
 
 def _write_rate(destination: Store, path: str, rate: float, waveform: Waveform) -> None:
+    url = destination.url_of(path)
+    try:
+        _write_group(destination, path, rate, waveform)
+    except StoreError:
+        raise
+    except PermissionError as error:
+        raise AccessDenied(errno.EACCES, f"not writable: {url}") from error
+    except OSError as error:  # a full disk, a file where a folder should be
+        raise StoreUnavailable(error.errno, f"cannot write {url}: {error.strerror}") from error
+
+
+def _write_group(destination: Store, path: str, rate: float, waveform: Waveform) -> None:
     store = zarr_store(destination, path)
     zarr.create_group(
         store,
-        overwrite=True,  # what an interrupted ingest has left
         attributes={
             "rate": rate,
             "start": waveform.start,

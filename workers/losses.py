@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 
 from catalog.schema import DAY_NS, Flag, Outcome
 from catalog.store import AccessDenied
@@ -61,6 +63,13 @@ def beside(reading: Reading, reach_ns: int) -> Iterator[tuple[int, str, int, int
         midnight = -(-high // DAY_NS) * DAY_NS
         if high + reach_ns > midnight:
             yield bits, why, midnight, high + reach_ns
+
+
+def retriable(reading: Reading, start_ns: int, end_ns: int) -> int:
+    """Bits of what days beside a span may bring it that has nothing of its own: data may reach over
+    midnight."""
+    beside = (lost for lost in reading.lost if lost.end_ns <= start_ns or lost.start_ns >= end_ns)
+    return reduce(or_, map(_bits, beside), Flag.BREAKS_OFF if reading.absent else 0)
 
 
 def _bits(lost: Lost) -> int:

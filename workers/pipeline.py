@@ -21,7 +21,7 @@ from workers.archives import Archive
 from workers.candidate import Candidate
 from workers.decode import BadFormat
 from workers.filtering import filtered
-from workers.losses import settled
+from workers.losses import retriable, settled
 from workers.parts import Gathered, Part, ahead, in_parts
 from workers.picked import Picked, joined
 from workers.quality import Quality
@@ -33,7 +33,7 @@ from workers.waveform import Reading, Samples
 def gather(
     archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
 ) -> Gathered:
-    """A span with all that picking it needs. Raises what the archive raises."""
+    """A span with all that picking it needs. Raises what `read_span` raises."""
     reading = read_span(archive, trace, start_ns, end_ns, candidates)
     return Gathered.of(reading, trace, start_ns, end_ns, {c.ground for c in candidates})
 
@@ -46,8 +46,14 @@ def read_span(
     Raises AccessDenied and BadFormat for objects of the span itself; those that only the halo
     reaches into leave a mark (workers/losses.py).
     """
+    return settled(_widely(archive, trace, start_ns, end_ns, candidates), start_ns, end_ns)
+
+
+def _widely(
+    archive: Archive, trace: TraceId, start_ns: int, end_ns: int, candidates: Sequence[Candidate]
+) -> Reading:
     margin = max(margin_ns(candidate.rate) for candidate in candidates)
-    return settled(archive.read(trace, start_ns - margin, end_ns + margin), start_ns, end_ns)
+    return archive.read(trace, start_ns - margin, end_ns + margin)
 
 
 def pick_gathered(
@@ -129,12 +135,17 @@ def pick_shard(
     """
 
     def read(trace: TraceId, start_ns: int, end_ns: int) -> Gathered | Picked:
+        found = _widely(archive, trace, start_ns, end_ns, candidates)
+        met = retriable(found, start_ns, end_ns)
         try:
-            return gather(archive, trace, start_ns, end_ns, candidates)
+            reading = settled(found, start_ns, end_ns)
         except AccessDenied as error:
-            return Picked(Outcome.ACCESS_DENIED, error.strerror or str(error))
+            return Picked(Outcome.ACCESS_DENIED, error.strerror or str(error), met=met)
         except BadFormat as error:
-            return Picked(Outcome.BAD_FORMAT, str(error))
+            return Picked(Outcome.BAD_FORMAT, str(error), met=met)
+        return Gathered.of(reading, trace, start_ns, end_ns, grounds)
+
+    grounds = {candidate.ground for candidate in candidates}
 
     parts = (
         (day, part)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalog.schema import DAY_NS, PHASES, Flag, Outcome, TraceId
+from workers.archives.objects import SPILL_NS
 from workers.candidate import Candidate
 from workers.losses import NO_NUMBERS, beside
 from workers.orientation import unturned
@@ -32,6 +33,7 @@ from workers.waveform import (
     Reading,
     Told,
     Waveform,
+    grid_index,
     grid_time,
     same_rate,
     stretches,
@@ -84,6 +86,7 @@ class Span:
     unturned: str  # of U, V or W inside the span that are never all there, in words
     recorded: tuple[Counted, Counted, Counted]
     repaired: int
+    absent: Sequence[tuple[int, int]]  # ns, of the days around that no object is named for
 
     @classmethod
     def of(
@@ -137,6 +140,7 @@ class Span:
             unturned(tilted) if turned is None or not turned[core].any() else "",
             recorded,
             sum(start_ns <= ns < end_ns for ns in reading.repairs),
+            reading.absent,
         )
 
     @property
@@ -160,11 +164,12 @@ class Span:
                 f"{SLOWEST * rate:g} to {FASTEST * rate:g} Hz are resampled",
                 sampling_rate=self.left_out[-1],
                 repaired=self.repaired,
-                met=met,
+                met=met | (Flag.BREAKS_OFF if self.absent else 0),
             )
         why = self.unturned or (NO_NUMBERS if met & Flag.NOT_FINITE and not self.told else "")
         there = why or self.told  # objects that are its own, but nothing to be read of them
         outcome = Outcome.BAD_FORMAT if there else Outcome.NO_DATA
+        met |= Flag.BREAKS_OFF if there and self.absent else 0
         said = (*self.told, *self.beside, *self.at_large)
         return Picked(outcome, why, said, repaired=self.repaired, met=met)
 
@@ -241,13 +246,25 @@ class Span:
         begins = after.any() and not before[:, :edge].any()
         return bool(ends or begins)
 
+    def _spills(self) -> bool:
+        """Whether there are samples so near a day without objects that these may be of its own, or
+        that its own may reach to them."""
+        rate = self.waveform.rate
+        for start_ns, end_ns in self.absent:
+            near = (grid_index(ns, rate) for ns in (start_ns - SPILL_NS, end_ns + SPILL_NS))
+            low, high = (min(max(k, self.first), self.last) - self.waveform.start for k in near)
+            if self.waveform.mask[:, low:high].any():
+                return True
+        return False
+
     def _flags(self) -> int:
         """Bits that hold anywhere in the span."""
         rate = self.waveform.rate
         low, high = grid_time(self.first, rate), grid_time(self.last, rate)
         flags = Flag.OTHER_RATE if self.left_out else 0
         ends = (self.core.start, self.core.stop)
-        if any(one.number for one in self.recorded) and any(map(self._breaks_off, ends)):
+        there = any(one.number for one in self.recorded)
+        if there and (any(map(self._breaks_off, ends)) or self._spills()):
             flags |= Flag.BREAKS_OFF
         for bit, where in self.waveform.marks.items():
             if where[self.core].any():

@@ -97,7 +97,9 @@ class Reading:
     start ns, end ns), what holds over [start, end). detail: problems met of the trace, each where;
     at_large: and those of its objects that are of no trace in particular, which no outcome rests
     on. repairs: ns, one for each record that was skipped or equals another. lost: objects that
-    would have had a share in it (workers/losses.py says what that costs).
+    would have had a share in it (workers/losses.py says what that costs). absent: [start ns, end
+    ns) of each day, of those whose objects may reach into the span, that no object is named for;
+    none where names tell no day.
     """
 
     fragments: Sequence[Fragment]
@@ -107,6 +109,7 @@ class Reading:
     repairs: Sequence[int] = ()
     lost: Sequence[Lost] = ()
     at_large: Sequence[Told] = ()
+    absent: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ PASSING = [
     Answer(503, "ServiceUnavailable"),
     Answer(500, "InternalError"),
     Answer(400, "RequestTimeout"),
+    Answer(200, "OfAnother"),
     Drop(),
     Cut(0),
     Cut(5000),

@@ -5,8 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
+import resource
+import shutil
+import signal
 import tempfile
+from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +23,9 @@ from numpy.typing import NDArray
 from obspy import Stream, Trace, UTCDateTime
 
 from catalog.schema import DAY_NS, Flag, Outcome, TraceId, day_of, day_start_ns
-from catalog.store import LocalStore, open_store
-from workers.archives import Archive, ArchiveConfig, open_archive
+from catalog.store import LocalStore, StoreUnavailable, open_store
+from workers.archives import Archive, ArchiveConfig, TooMuch, open_archive
+from workers.archives import objects as gathering
 from workers.archives.zarr import FORMAT, group_path
 from workers.ingest import Ingested, ingest
 from workers.waveform import Reading, Waveform, assemble, grid_index
@@ -174,13 +180,14 @@ def test_a_day_and_its_spill(place: str, tmp_path: Path, request: pytest.Fixture
     one, two = (a.read(HH, begin, begin + DAY_NS) for a in (miniseed_archive, zarr_archive))
     assert sorted(one.flags)[0][0] == sorted(two.flags)[0][0] == Flag.NOT_FINITE
     assert {flag[0] for flag in one.flags} == {flag[0] for flag in two.flags}
-    assert list(two.inputs) == [open_store(destination).url_of("XX.SYN..HH/2022-02-05/zarr.json")]
+    said = "XX.SYN..HH/2022-02-05/0000.samples.json"
+    assert list(two.inputs) == [open_store(destination).url_of(said)]
 
     held = list(zarr_archive.holdings(DAY, END))
     assert [(h.trace, h.day) for h in held] == [(HH, DAY), (HH, DAY + timedelta(days=1))]
     entries = list(open_store(destination).list())
     assert sum(h.size for h in held) == sum(entry.size for entry in entries)
-    data = [e.key for e in entries if "2022-02-05/10Hz/data/c/" in e.key]
+    data = [e.key for e in entries if re.search("2022-02-05/[^/]+/10Hz/data/c/", e.key)]
     assert len(data) == 1  # a station-day is one shard object
 
 
@@ -189,7 +196,7 @@ def test_xarray_opens_a_day_lazily_with_dask_when_asked(tmp_path: Path) -> None:
     samples = np.arange(36_000, dtype=np.int32)
     put_day(source, DAY, "Z", miniseed(samples, day_start_ns(DAY) + 3600 * SECOND, "Z", 10.0))
     done(source, destination)
-    path = f"{destination}/XX.SYN..HH/2022-02-05/10Hz"
+    (path,) = Path(destination).glob("XX.SYN..HH/2022-02-05/*/10Hz")
     plain = xarray.open_zarr(path, chunks=None)
     assert plain.data_vars.keys() == {"data", "mask", "offsets"}
     assert plain["data"].dims == plain["mask"].dims == ("component", "time")
@@ -230,9 +237,14 @@ def test_a_lost_shard_is_told_and_never_read_as_filling(tmp_path: Path, lost: st
     (Path(destination) / shard).unlink()
     reading = opened("zarr", destination).read(HH, day_start_ns(DAY), day_start_ns(DAY) + DAY_NS)
     (told,) = reading.lost
-    assert told.outcome is Outcome.BAD_FORMAT and "ingest this day again" in told.why
+    assert told.outcome is Outcome.BAD_FORMAT and "ingest it again" in told.why
     assert (told.start_ns, told.end_ns) == (day_start_ns(DAY), day_start_ns(DAY) + DAY_NS)
     assert not reading.fragments
+    shutil.rmtree(Path(destination) / group_path(HH, DAY))
+    assert [one.state for one in done(source, destination)] == ["written"]
+    assert_same(
+        opened("sds", source), opened("zarr", destination), 10.0, day_start_ns(DAY), told.end_ns
+    )
 
 
 def test_days_that_cannot_be_read_are_told_until_they_can(tmp_path: Path) -> None:
@@ -285,17 +297,130 @@ def test_the_last_that_was_found_of_a_day_without_samples_holds(tmp_path: Path) 
     folder = Path(destination) / group_path(HH, DAY)
     assert len(list(folder.iterdir())) == 7, "what is found again is not said again"
     name.write_bytes(sound)
-    assert [one.state for one in done(source, destination)] == ["written", "kept"]
+    assert [one.state for one in done(source, destination)] == ["written", "written"]
+    assert [one.state for one in done(source, destination)] == ["kept", "kept"]
     reading = archive.read(HH, start, start + DAY_NS)
     assert len(reading.fragments) == 1 and not (reading.lost or reading.detail)
 
 
+NOISE = np.random.default_rng(5).integers(-999, 999, 2 * 864_000).astype(np.int32)
+NOISE_DAY = 864_000
+
+Put = Callable[[date, str, bytes], None]
+
+
+def _late_day(put: Put) -> None:
+    """A sample of the second day stands in the first one's object; its own comes later."""
+    put(DAY, "Z", miniseed(NOISE[: NOISE_DAY + 1], day_start_ns(DAY), "Z", 10.0))
+
+
+def _late_component(put: Put) -> None:
+    for component in "ZN":
+        put(DAY, component, miniseed(NOISE, day_start_ns(DAY), component, 10.0))
+
+
+def _mended_record(put: Put) -> None:
+    """The object has as many bytes as before."""
+    body = bytearray(miniseed(NOISE, day_start_ns(DAY), "Z", 10.0))
+    body[5 * 512 + 100 : 5 * 512 + 200] = bytes(100)
+    put(DAY, "Z", bytes(body))
+
+
+def _web_page(put: Put) -> None:
+    """Of the second day there is a spill that can be read."""
+    put(DAY, "Z", miniseed(NOISE[: NOISE_DAY + 30], day_start_ns(DAY), "Z", 10.0))
+    put(DAY + timedelta(days=1), "Z", b"<html>maintenance</html>")
+
+
+@pytest.mark.parametrize("early", [_late_day, _late_component, _mended_record, _web_page])
+def test_what_comes_to_the_source_later_is_ingested(
+    early: Callable[[Put], None], tmp_path: Path
+) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    early(partial(put_day, source))
+    for state in ("written", "kept"):
+        assert {one.state for one in done(source, destination)} == {state}
+    shutil.rmtree(source)
+    for component in "ZN":
+        for k in range(2):
+            body = miniseed(
+                NOISE[k * NOISE_DAY : (k + 1) * NOISE_DAY],
+                day_start_ns(DAY) + k * DAY_NS,
+                component,
+                10.0,
+            )
+            put_day(source, DAY + timedelta(days=k), component, body)
+    assert {one.state for one in done(source, destination)} == {"written"}
+    span = day_start_ns(DAY), day_start_ns(DAY) + 2 * DAY_NS
+    archive = opened("zarr", destination)
+    whole = assert_same(opened("sds", source), archive, 10.0, *span)
+    assert whole.mask[:2].all() and not archive.read(HH, *span).flags
+    assert {one.state for one in done(source, destination)} == {"kept"}
+
+
+@pytest.mark.parametrize("body", [None, b"<html>maintenance</html>", b"OTHER"])
+def test_samples_are_kept_when_their_source_goes(tmp_path: Path, body: bytes | None) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    start = day_start_ns(DAY)
+    sound = miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0)
+    for k in range(2):
+        day = miniseed(np.arange(6000, dtype=np.int32), start + k * DAY_NS, "Z", 100.0)
+        put_day(source, DAY + timedelta(days=k), "Z", day)
+    assert [one.state for one in done(source, destination)] == ["written", "written"]
+    (name,) = Path(source).rglob("*.D.*.036")
+    name.unlink()
+    if body is not None:
+        name.write_bytes(2 * sound.replace(b"SYN", b"OTH") if body == b"OTHER" else body)
+    first = done(source, destination)[0]
+    if body is not None:
+        assert first.state == "unreadable" and "before is kept" in first.detail
+    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
+    assert len(reading.fragments) == 1 and not (reading.lost or reading.detail)
+
+
+def test_a_day_of_many_samples_is_read_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    start, samples = day_start_ns(DAY), NOISE[:NOISE_DAY].copy()
+    body = bytearray(miniseed(samples, start + 40_000_000, "Z", 10.0))
+    middle = len(body) // 1024
+    body[middle * 512 + 100 : middle * 512 + 200] = bytes(100)  # and one is damaged
+    put_day(source, DAY, "Z", bytes(body))
+    put_day(source, DAY, "N", miniseed(samples[::2].copy(), start, "N", 5.0))
+    whole = opened("sds", source).read(HH, start, start + DAY_NS)
+    monkeypatch.setattr(gathering, "MOST_SAMPLES", 400_000)
+    with pytest.raises(TooMuch):
+        opened("sds", source).read(HH, start, start + DAY_NS)
+    assert {one.state for one in done(source, destination)} == {"written"}
+    found = opened("zarr", destination).read(HH, start, start + DAY_NS)
+    for rate in (5.0, 10.0):
+        assert_equal(whole, found, rate, start, start + DAY_NS)
+    assert (found.flags, found.repairs) == (whole.flags, whole.repairs)
+    assert [text for text, _, _ in found.detail] == [text for text, _, _ in whole.detail]
+
+
+def test_what_cannot_be_written_says_where(tmp_path: Path) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    put_day(source, DAY, "Z", miniseed(NOISE[:9000], day_start_ns(DAY), "Z", 10.0))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # as a disk that is full
+    try:
+        with pytest.raises(StoreUnavailable, match=r"cannot write .*10Hz.*too large"):
+            done(source, destination)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [one.state for one in done(source, destination)] == ["written"]
+
+
 def _swollen(folder: Path, name: str, how: str) -> None:
     """Metadata of an array, there and consolidated, that announce far more than there is."""
-    for path in (folder / "100Hz" / name / "zarr.json", folder / "100Hz" / "zarr.json"):
+    for path in (folder / name / "zarr.json", folder / "zarr.json"):
         document = json.loads(path.read_text())
         metadata = document
-        if path.parent.name == "100Hz":
+        if path.parent == folder:
             metadata = document["consolidated_metadata"]["metadata"][name]
         if how == "shape":
             metadata["shape"][0] = 2**40
@@ -316,7 +441,8 @@ def test_metadata_cannot_ask_for_memory(tmp_path: Path, name: str, how: str) -> 
     start = day_start_ns(DAY)
     put_day(source, DAY, "Z", miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0))
     done(source, destination)
-    _swollen(Path(destination) / str(HH) / DAY.isoformat(), name, how)
+    (folder,) = Path(destination).glob("*/*/*/100Hz")
+    _swollen(folder, name, how)
     (lost,) = opened("zarr", destination).read(HH, start, start + 60 * SECOND).lost
     assert lost.outcome == Outcome.BAD_FORMAT and re.search(f"{name}: (shape|chunks of)", lost.why)
 

@@ -372,7 +372,7 @@ def test_a_missing_object_is_no_data_and_no_fault_of_the_next_day(
     assert gone in found[DAYS[0]].detail and found[DAYS[1]].detail == ""
 
 
-@pytest.mark.parametrize(("spill_s", "gap_s"), [(0, 0), (12, 0), (60, 0), (0, 20)])
+@pytest.mark.parametrize(("spill_s", "gap_s"), [(0, 0), (12, 0), (60, 0), (140, 0), (0, 20)])
 def test_a_day_whose_data_break_off_at_midnight_says_so(
     sds: Path, candidate: Candidate, spill_s: int, gap_s: int
 ) -> None:
@@ -391,6 +391,29 @@ def test_a_day_whose_data_break_off_at_midnight_says_so(
     assert [found[day].outcome for day in DAYS] == outcomes
     off = Flag.BREAKS_OFF
     assert [found[day].flags for day in DAYS] == [off, off if spill_s else 0, off]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "flag"),
+    [
+        (Answer(404, "NoSuchKey"), Outcome.NO_DATA, Flag.BREAKS_OFF),
+        (Answer(403, "AccessDenied"), Outcome.ACCESS_DENIED, Flag.HALO_LOST | Flag.HALO_REFUSED),
+    ],
+)
+def test_a_day_of_nothing_says_what_the_day_beside_it_may_bring(
+    stored: ArchiveConfig,
+    faulty_s3: FaultyS3,
+    candidate: Candidate,
+    error: Answer,
+    outcome: Outcome,
+    flag: int,
+) -> None:
+    """Whose records may reach over midnight."""
+    faulty_s3.fail(error, r"2024\.061$")
+    faulty_s3.fail(Answer(403, "AccessDenied"), r"HH[ZN]\.D\.2024\.062$")
+    found = picked(open_archive(stored), candidate)
+    assert [found[day].outcome for day in DAYS[:2]] == [outcome, Outcome.ACCESS_DENIED]
+    assert found[DAYS[1]].flags == flag
 
 
 def test_a_store_that_does_not_answer_ends_the_shard_even_for_a_halo(

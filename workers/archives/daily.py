@@ -59,8 +59,8 @@ class DailyArchive:
             entries = self._entries(trace, day)
             return [replace(named_for(day, one.key), trace=trace, lent=lent) for one in entries]
 
-        objects, unlisted = of_days(of, start_ns, end_ns)
-        return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)
+        objects, lost, absent = of_days(of, start_ns, end_ns)
+        return self._objects.gather(trace, objects, start_ns, end_ns, lost, absent)
 
     def _entries(self, trace: TraceId, day: date) -> Sequence[Listed]:
         """Objects of a trace's day; the names of some may have the band in lower case."""
@@ -141,16 +141,22 @@ def days_around(start_ns: int, end_ns: int) -> Iterator[date]:
 
 def of_days(
     objects_of: Callable[[date], Sequence[NamedObject]], start_ns: int, end_ns: int
-) -> tuple[list[NamedObject], list[Lost]]:
-    """Objects of the days that a span may need; of a day whose listing is refused nobody knows."""
+) -> tuple[list[NamedObject], list[Lost], list[tuple[int, int]]]:
+    """Objects of the days that a span may need; the days whose listing is refused, of which nobody
+    knows; and those that have none."""
     found: list[NamedObject] = []
-    lost = []
+    lost, absent = [], []
     for day in days_around(start_ns, end_ns):
+        nothing = named_for(day, "")
         try:
-            found += objects_of(day)
+            objects = objects_of(day)
         except AccessDenied as error:
-            lost.append(named_for(day, "").lost(Outcome.ACCESS_DENIED, str(error.strerror)))
-    return found, lost
+            lost.append(nothing.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
+            continue
+        found += objects
+        if not objects:
+            absent.append((nothing.start_ns, nothing.end_ns))
+    return found, lost, absent
 
 
 def concurrently(call: Callable[[_A], _B], arguments: Iterable[_A]) -> Iterator[_B]:

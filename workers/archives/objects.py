@@ -152,10 +152,11 @@ class Objects:
         start_ns: int,
         end_ns: int,
         unlisted: Sequence[Lost] = (),
+        absent: Sequence[tuple[int, int]] = (),
     ) -> Reading:
         """What the objects hold of a trace inside [start_ns, end_ns).
 
-        unlisted: what may exist beside them, and where.
+        unlisted: what may exist beside them, and where; absent: as of a Reading.
         An object counts for its own span and SPILL_NS around it, so that a sample is found or not
         whatever span is asked for. Raises StoreUnavailable and TooMuch.
         """
@@ -165,7 +166,7 @@ class Objects:
         detail: list[Told] = []
         at_large: list[Told] = []
         repairs: list[int] = []
-        lost = list(unlisted)
+        lost, gone = list(unlisted), set(absent)
         wanted = [one for one in objects if one.may_hold(start_ns, end_ns)]
         for named, body in self._coming(wanted):
             room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
@@ -175,6 +176,7 @@ class Objects:
                 own = named.start_ns, named.end_ns
                 url = self.store.url_of(named.key)
                 at_large.append((f"{url}: was listed, and is gone", *own))
+                gone.add(own)
                 continue
             except AccessDenied as error:
                 lost.append(named.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
@@ -194,7 +196,9 @@ class Objects:
             [one for one in dict.fromkeys(told) if one[1] < end_ns and one[2] > start_ns]
             for told in (detail, at_large)
         )
-        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large)
+        return Reading(
+            fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large, sorted(gone)
+        )
 
     def _coming(self, objects: Sequence[NamedObject]) -> Iterator[tuple[NamedObject, Body | None]]:
         """The objects in order, each with its bytes on their way where it is not known yet."""

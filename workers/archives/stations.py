@@ -81,8 +81,8 @@ class StationDayArchive:
             newest = [max(versions, key=_stamp)] if versions else []
             return [replace(named_for(day, one.key), station=named, lent=station) for one in newest]
 
-        objects, unlisted = of_days(of, start_ns, end_ns)
-        return self._objects.gather(trace, objects, start_ns, end_ns, unlisted)
+        objects, lost, absent = of_days(of, start_ns, end_ns)
+        return self._objects.gather(trace, objects, start_ns, end_ns, lost, absent)
 
     def _listing(self, prefix: str) -> tuple[str, _Newest, PassedOver]:
         """Version and bytes of the newest object of every station-day under a prefix, and what

@@ -1,7 +1,7 @@
-"""What a Zarr store says of a station-day that it has no samples of.
+"""What a Zarr store says of a station-day: what it holds, or why it holds nothing.
 
 Objects are put once, and sources change: each verdict that differs from the last is put beside it
-under the next number, and the last one holds. Samples, once there, outweigh them all.
+under the next number, and the last one holds. Samples, once there, give way to samples alone.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from typing import NamedTuple
 
 from catalog.store import Store
 
-UNUSABLE, UNREADABLE, EMPTY = "unusable.json", "unreadable.txt", "empty"
-"""None of what was read can be used: attributes as of a day with samples. The source could not be
-read: why; the day is lost to those beside it too. There is nothing any more."""
+SAMPLES, UNUSABLE, UNREADABLE, EMPTY = "samples.json", "unusable.json", "unreadable.txt", "empty"
+"""There are samples: attributes. None of what was read can be used: the same. The source could not
+be read: why; the day is lost to those beside it too. There is nothing any more."""
 
-_NAME = re.compile(r"(?:(\d{4,})\.)?(unusable\.json|unreadable\.txt|empty)")
+_NAME = re.compile(r"(?:(\d{4,})\.)?(samples\.json|unusable\.json|unreadable\.txt|empty)")
 
 
 class Verdict(NamedTuple):
-    """number: -1 of stores from before there were numbers. what: UNUSABLE, UNREADABLE or EMPTY."""
+    """samples: whether it is of SAMPLES. number: -1 of stores from before there were numbers.
+    what: SAMPLES, UNUSABLE, UNREADABLE or EMPTY."""
 
+    samples: bool
     number: int
     what: str
     name: str
@@ -28,8 +30,10 @@ class Verdict(NamedTuple):
 
 def verdict_named(name: str) -> Verdict | None:
     """The verdict that an object of a station-day is; None where it is something else."""
+    if name == "zarr.json":  # of samples, from before there were numbers
+        return Verdict(True, -1, SAMPLES, name)
     found = _NAME.fullmatch(name)
-    return None if found is None else Verdict(int(found[1] or -1), found[2], name)
+    return found and Verdict(found[2] == SAMPLES, int(found[1] or -1), found[2], name)
 
 
 def last_verdict(store: Store, path: str) -> Verdict | None:

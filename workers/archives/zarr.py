@@ -1,19 +1,21 @@
 """Zarr v3 as `workers/ingest.py` writes it: a group a station-day, in it a group a sampling rate.
 
-    NET.STA.LOC.BAND/YYYY-MM-DD/           written last: a station-day without it does not exist
-        attributes: format, trace, day, rates, inputs (URL -> ETag), flags, detail,
-            repairs
-        0000.unusable.json  instead of it, where none of what was read can be used: the same
-        0000.unreadable.txt instead of it, where the source could not be read: why
-        0000.empty          instead of it, where there is nothing any more
-    NET.STA.LOC.BAND/YYYY-MM-DD/100Hz/     attributes: rate, start (grid index), components,
-        samples (of each component)
+    NET.STA.LOC.BAND/YYYY-MM-DD/
+        0000.samples.json   written last: samples that it does not name do not exist. format,
+            trace, day, rates (folders), inputs (URL -> ETag), listed (bytes in the source of the
+            day before, this and the next, null where it has none), flags, detail, repairs
+        0000.unusable.json  where none of what was read can be used: the same
+        0000.unreadable.txt where the source could not be read: why
+        0000.empty          where there is nothing any more
+    NET.STA.LOC.BAND/YYYY-MM-DD/WRITING/100Hz/     attributes: rate, start (grid index),
+        components, samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
         mask      bool (component, time), True where there is a sample
         offsets   int64 (record, field): row of the component, grid index, true minus grid time ns
         conflict  bool (time,), where overlapping records disagreed; absent where none did
 
-`xarray.open_zarr(".../2022-02-06/100Hz", chunks={})` opens it.
+`xarray.open_zarr(".../2022-02-06/WRITING/100Hz", chunks={})` opens it. A day that is written anew
+is another WRITING, under the next number (workers/archives/verdicts.py).
 """
 
 from __future__ import annotations
@@ -47,23 +49,25 @@ from catalog.schema import (
 from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreUnavailable
 from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
 from workers.archives.objects import require_root
-from workers.archives.verdicts import EMPTY, UNUSABLE, Verdict, last_verdict, verdict_named
+from workers.archives.verdicts import EMPTY, UNREADABLE, Verdict, last_verdict, verdict_named
 from workers.decode import BadFormat
 from workers.fragments import offsets_within
 from workers.waveform import Fragment, Lost, Reading, Told, grid_index
 
 FORMAT = "tidepick-continuous-1"
-MARKER = "zarr.json"
 
 _DAY = timedelta(days=1)
 
 LARGEST_CHUNK, MOST_CHUNKS = 36_000_000, 1_000_000
 """Samples of a chunk, which is decoded whole; chunks of a shard, whose index is read whole."""
 
-_RATE = re.compile(r"[0-9][0-9.e+-]{0,19}Hz")
+_RATE = re.compile(r"(?:[0-9a-f]{12}/)?[0-9][0-9.e+-]{0,19}Hz")
 """A group of one sampling rate."""
 
 _KEY = re.compile(r"(?P<trace>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})/(?P<rest>.+)")
+
+
+AGAIN = "remove the folder of this day, and ingest it again"
 
 
 def group_path(trace: TraceId, day: date) -> str:
@@ -99,7 +103,6 @@ class ZarrArchive:
         require_root(self.store)
         for _, of_trace in groupby(self.store.list(), key=lambda entry: entry.key.split("/")[0]):
             sizes: dict[tuple[TraceId, date], int] = {}
-            complete: set[tuple[TraceId, date]] = set()
             verdicts: dict[tuple[TraceId, date], Verdict] = {}
             for entry in of_trace:
                 match = _KEY.fullmatch(entry.key)
@@ -112,13 +115,11 @@ class ZarrArchive:
                 if start <= found[1] < end:
                     sizes[found] = sizes.get(found, 0) + entry.size
                     verdict = verdict_named(match["rest"])
-                    if match["rest"] == MARKER:
-                        complete.add(found)
-                    elif verdict is not None:
+                    if verdict is not None:
                         verdicts[found] = max(verdict, verdicts.get(found, verdict))
-            complete |= {found for found, last in verdicts.items() if last.what != EMPTY}
-            for trace, day in sorted(complete):
-                yield Holding(trace, day, sizes[trace, day])
+            for trace, day in sorted(verdicts):
+                if verdicts[trace, day].what != EMPTY:
+                    yield Holding(trace, day, sizes[trace, day])
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         """Only the chunks that the span needs are fetched."""
@@ -129,16 +130,17 @@ class ZarrArchive:
         at_large: list[Told] = []
         repairs: list[int] = []
         lost: list[Lost] = []
+        absent: list[tuple[int, int]] = []
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
             path = group_path(trace, day)
             span = day_start_ns(day), day_start_ns(day) + DAY_NS
             try:
-                name, body, etag = self._marker(path)
-                inputs[self.store.url_of(f"{path}/{name}")] = etag
-                attributes = _attributes(body, self.store.url_of(path))
+                url, body, etag = self._told(path)
+                inputs[url] = etag
+                attributes = attributes_of(body, self.store.url_of(path))
                 fragments += self._fragments(path, attributes["rates"], start_ns, end_ns)
             except MissingObject:
-                continue
+                absent.append(span)
             except AccessDenied as error:
                 lost.append(Lost(Outcome.ACCESS_DENIED, *span, str(error.strerror)))
             except BadFormat as error:
@@ -148,25 +150,26 @@ class ZarrArchive:
                 detail += [(text, *span) for text in attributes["detail"]]
                 at_large += [(text, *span) for text in attributes.get("at_large", [])]
                 repairs += attributes["repairs"]
+                if "listed" in attributes and attributes["listed"][1] is None:
+                    absent.append(span)
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
-        return Reading(fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large)
+        return Reading(
+            fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large, absent
+        )
 
-    def _marker(self, path: str) -> tuple[str, bytes, str]:
-        """Name, body and ETag of what says what a day holds.
+    def _told(self, path: str) -> tuple[str, bytes, str]:
+        """URL, body and ETag of what says what a day holds.
 
         Raises MissingObject, and BadFormat where there was a day that could not be read.
         """
-        try:
-            return MARKER, *self.store.fetch(f"{path}/{MARKER}")
-        except MissingObject:
-            last = last_verdict(self.store, path)
-            if last is None or last.what == EMPTY:
-                raise
+        last, url = last_verdict(self.store, path), self.store.url_of(path)
+        if last is None or last.what == EMPTY:
+            raise MissingObject(errno.ENOENT, f"not ingested: {url}")
         body, etag = self.store.fetch(f"{path}/{last.name}")
-        if last.what == UNUSABLE:
-            return last.name, body, etag
-        text = f"could not be read when it was ingested: {body.decode(errors='replace')}"
-        raise BadFormat(self.store.url_of(path), text)
+        if last.what == UNREADABLE:
+            text = f"could not be read when it was ingested: {body.decode(errors='replace')}"
+            raise BadFormat(url, text)
+        return f"{url}/{last.name}", body, etag
 
     def _fragments(
         self, path: str, rates: Sequence[str], start_ns: int, end_ns: int
@@ -188,13 +191,14 @@ class ZarrArchive:
             *(ArithmeticError, RecursionError),
         ) as error:
             # a lost array, a checksum that fails, metadata that are no JSON or no sense
-            raise BadFormat(url, f"damaged; ingest this day again ({error})") from error
+            raise BadFormat(url, f"damaged; {AGAIN} ({error})") from error
         except OSError as error:
             raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
         return fragments
 
 
-def _attributes(marker: bytes, url: str) -> dict[str, Any]:
+def attributes_of(marker: bytes, url: str) -> dict[str, Any]:
+    """What a verdict says of a day that was read. Raises BadFormat."""
     try:
         attributes = json.loads(marker)["attributes"]
         if attributes["format"] != FORMAT:
@@ -225,7 +229,7 @@ def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list
     if arrays.attrs["samples"] != [stored.shape[1]] * len(COMPONENTS):
         mask = np.asarray(_array(arrays, "mask")[:, span])
     if _is_missing(data, mask, stored.fill_value):
-        raise BadFormat(url, "a shard object is missing; ingest this day again")
+        raise BadFormat(url, f"a shard object is missing; {AGAIN}")
     table = np.asarray(_array(arrays, "offsets")[:])
     conflict = np.zeros(high - low, bool)
     if "conflict" in arrays:
