@@ -164,6 +164,7 @@ def _ingest_day(
         "day": station_day.day.isoformat(),
         "rates": [folder for folder, _, _ in folders],
         **dict(known),
+        "absent": (station_day.start_ns, station_day.end_ns) in reading.absent,
         "flags": flags + _rotated(waveforms),
         "detail": said,
         "at_large": at_large,

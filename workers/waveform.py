@@ -98,8 +98,8 @@ class Reading:
     at_large: and those of its objects that are of no trace in particular, which no outcome rests
     on. repairs: ns, one for each record that was skipped or equals another. lost: objects that
     would have had a share in it (workers/losses.py says what that costs). absent: [start ns, end
-    ns) of each day, of those whose objects may reach into the span, that no object is named for;
-    none where names tell no day.
+    ns) of each day, of those whose objects may reach into the span, of which no object is there, or
+    one that has nothing of the trace; none where names tell no day.
     """
 
     fragments: Sequence[Fragment]

@@ -73,6 +73,13 @@ def web_page(root: Path) -> None:
         component(root, name).write_bytes(b"<html>503 Slow Down</html>")
 
 
+def turned(root: Path) -> None:
+    """To radial and transverse: the names say otherwise."""
+    for name, said in ("ZL", "NR", "ET"):
+        path = component(root, name)
+        path.write_bytes(path.read_bytes().replace(b"HH" + name.encode(), b"HH" + said.encode()))
+
+
 def empty_component(root: Path) -> None:
     component(root, "E").write_bytes(b"")
 
@@ -85,6 +92,7 @@ def empty_component(root: Path) -> None:
         (truncated, Outcome.PICKED, Flag.TRUNCATED, 3, "ends inside a record"),
         (flipped, Outcome.PICKED, Flag.SALVAGED, 3, "record"),
         (web_page, Outcome.BAD_FORMAT, 0, 0, "<html>"),
+        (turned, Outcome.BAD_FORMAT, 0, 0, "holds R of XX.OUT..HH, which are no components"),
         (
             *(empty_component, Outcome.PICKED, Flag.SALVAGED | Flag.INCOMPLETE, 2),
             "the object is empty",

@@ -14,7 +14,7 @@ from functools import cached_property
 from string import Formatter
 from typing import Any, NamedTuple
 
-from catalog.codes import spelled_code
+from catalog.codes import spelled_code, upper
 from catalog.schema import TraceId
 
 BY_NAME = 4
@@ -99,6 +99,9 @@ class Layout:
             day = date(year, 1, 1) + timedelta(days=doy - 1)
         except OverflowError:
             return None
+        band = codes.get("cha", "")[:-1]
+        if band not in (upper(band), band.lower()):
+            return None  # one in mixed case would be listed under a trace, and not found by it
         named = Named(codes["net"], codes["sta"], codes.get("loc", ""), codes.get("cha", ""), day)
         return named if self.key(named) == key else None
 

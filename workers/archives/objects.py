@@ -31,7 +31,7 @@ from workers.decoded import Channel
 from workers.fragments import clip
 from workers.miniseed.body import PIECE
 from workers.miniseed.records import ChannelId
-from workers.waveform import Fragment, Lost, Reading, Told, grid_index
+from workers.waveform import ALIASES, Fragment, Lost, Reading, Told, grid_index
 
 BODY_BYTES = 64_000_000
 """Of objects held whole: a noisy day is 50 MB, and the next one is read for its halo too."""
@@ -185,6 +185,8 @@ class Objects:
             if isinstance(found, BadFormat):
                 lost.append(named.lost(Outcome.BAD_FORMAT, str(found)))
                 continue
+            if named.named and not self._holds(named.key, trace):
+                gone.add((named.start_ns, named.end_ns))
             detail += found.detail
             at_large += found.at_large
             for channel in found.channels.values():
@@ -266,6 +268,13 @@ class Objects:
             self._known[key] = _Known(body, found)
         return self._known[key]
 
+    def _holds(self, key: str, trace: TraceId) -> bool:
+        """Whether the object that was read last has anything of a trace."""
+        found = self._known[key].found
+        return not isinstance(found, BadFormat) and any(
+            codes.trace == trace for codes, _, _ in extents(found)
+        )
+
     def _forget(self) -> None:
         """Down to the limits; the last object read is kept, however large."""
         bodies, contents = self._limits
@@ -310,6 +319,10 @@ def _inside(
     if named.named and not any(f"{text}.".startswith(f"{named.named}.") for text in held):
         others = ", ".join(held[:NAMED]) or "nothing"
         detail.append((f"{known.body.url}: {named.claim} {named.named}, and holds {others}", *own))
+    mine = {codes.component for codes, _, _ in extents(found) if codes.trace == trace}
+    if mine and mine.isdisjoint(ALIASES):
+        text = f"holds {', '.join(sorted(mine))} of {trace}, which are no components that are read"
+        detail.append((f"{known.body.url}: {text}", *own))
     if isinstance(found, Contents):
         stretches = select(known.body, found, trace, start_ns, end_ns)
         samples = sum(int(found.records.count[stretch.rows].sum()) for stretch in stretches)

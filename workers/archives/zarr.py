@@ -3,7 +3,8 @@
     NET.STA.LOC.BAND/YYYY-MM-DD/
         0000.samples.json   written last: samples that it does not name do not exist. format,
             trace, day, rates (folders), inputs (URL -> ETag), listed (bytes in the source of the
-            day before, this and the next, null where it has none), flags, detail, repairs
+            day before, this and the next, null where it has none), absent (as of a Reading),
+            flags, detail, repairs
         0000.unusable.json  where none of what was read can be used: the same
         0000.unreadable.txt where the source could not be read: why
         0000.empty          where there is nothing any more
@@ -150,7 +151,7 @@ class ZarrArchive:
                 detail += [(text, *span) for text in attributes["detail"]]
                 at_large += [(text, *span) for text in attributes.get("at_large", [])]
                 repairs += attributes["repairs"]
-                if "listed" in attributes and attributes["listed"][1] is None:
+                if attributes.get("absent"):
                     absent.append(span)
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
         return Reading(
