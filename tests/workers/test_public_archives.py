@@ -345,6 +345,7 @@ def test_what_is_asked_is_signed_by_the_profile_for_the_region(
     kind = {"kind": "earthscope", "root": s3.url("closed")}
     config = {**kind, "profile": "seismic", "region": "eu-central-1"}
     archive = open_archive(ArchiveConfig.model_validate(config))
+    assert isinstance(archive, StationDayArchive)
     assert held(archive, day, day + timedelta(days=1)) == {BH: [day]}
     assert samples(archive, BH, day)
     assert faulty_s3.signed == {("AKIASEISMIC", "eu-central-1")}
