@@ -17,6 +17,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from service.arguments import parser
+from service.ray_auth import refuse_secrets
 from service.terminal import rows_table
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     out = Console(soft_wrap=options.json, markup=False, emoji=False)  # data are never markup
     try:
+        if getattr(options, "address", None):
+            refuse_secrets(options.address)
         code = int(COMMANDS[options.command](options, out))
         sys.stdout.flush()
         return code

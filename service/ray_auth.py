@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from catalog.errors import Refusal
+
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
@@ -37,6 +39,15 @@ def private_token() -> Iterator[None]:
         if mode is None:
             del os.environ[MODE]
         _reread()
+
+
+def refuse_secrets(address: str) -> None:
+    """Raises Refusal for a user, a password or a query in it; the message does not repeat it."""
+    if "@" in address or "?" in address:
+        raise Refusal(
+            "--address: one with a user, a password or a query in it: write it without; a cluster "
+            "that asks for a token finds it in RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
+        )
 
 
 def adopt_token() -> None:

@@ -87,6 +87,8 @@ class FaultyS3:
         """Requests by "METHOD /bucket/key"; a listing is "LIST /bucket/prefix"."""
         self.answers: Counter[tuple[str, int]] = Counter()
         """The same with the status of the answer."""
+        self.signed: set[tuple[str, str]] = set()
+        """Access key and region of every signature."""
         self.most_at_once = 0
         self.latency_s = 0.0
         self._told: list[_Told] = []
@@ -126,6 +128,7 @@ class FaultyS3:
             self._told.clear()
             self.asked.clear()
             self.answers.clear()
+            self.signed.clear()
             self.most_at_once = 0
 
     def __enter__(self) -> FaultyS3:
@@ -166,9 +169,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         name = self._name()
         signed = self.headers.get("Authorization", "").partition("Credential=")[2]
-        access_key = signed.partition("/")[0]
+        access_key, _, scope = signed.partition("/")
         fault = proxy._take(name, access_key)
         with proxy._lock:
+            if signed:
+                proxy.signed.add((access_key, scope.split("/")[1]))
             proxy._at_once += 1
             proxy.most_at_once = max(proxy.most_at_once, proxy._at_once)
         try:

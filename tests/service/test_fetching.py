@@ -280,3 +280,22 @@ def test_a_campaign_with_credentials_in_a_url_is_refused_unseen(
         assert main(words) == 2
         _, told = capsys.readouterr()
         assert "without" in told and SECRET not in told
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"http://user:{SECRET}@127.0.0.1:9",
+        f"ray://user:{SECRET}@127.0.0.1:9",
+        f"{SECRET}@127.0.0.1:9",
+        f"http://127.0.0.1:9/?token={SECRET}",
+    ],
+)
+def test_an_address_with_credentials_is_refused_unseen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    path = str(tmp_path / "nowhere.toml")  # which nothing is said of: the address comes first
+    for words in (["run", path], ["submit", path], ["eval", "oracle", path]):
+        assert main([*words, "--address", address]) == 2
+        told = "".join(capsys.readouterr())
+        assert "--address: " in told and "without" in told and SECRET not in told

@@ -165,7 +165,9 @@ def test_the_forecast_is_shown_before_anything_runs(
     assert facts["networks"] == {"CI": {"planned": 20, "held": 11, "hit_rate": 0.55}}
     assert facts["worst_stations"]["CI.NEW"] == {"planned": 6, "held": 1, "hit_rate": 0.1667}
     assert facts["unmatched"] == ["XX.*"]
-    assert facts["estimated_cost"] == pytest.approx(11 * 2 * CPU_SECONDS / 2)
+    seconds = 11 * 2 * CPU_SECONDS / 2
+    assert facts["estimated_hours_on_cpus"] == round(seconds / 3600, 3) > 0
+    assert facts["estimated_cost"] == pytest.approx(seconds)
     assert "11 held station-days" in facts["estimate"] and "1.6" in facts["estimate"]
     assert main(["plan", str(path)]) == 0
     shown = capsys.readouterr().out

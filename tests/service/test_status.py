@@ -297,6 +297,9 @@ def test_it_fits_the_terminal(store: Store, at: Callable[[float], None], width: 
     lines = console.export_text().splitlines()
     assert all(len(line.rstrip()) <= width for line in lines if "tidepick run" not in line)
     assert any("25 %  50 of 200 station-days" in line for line in lines)
+    told = [" ".join(line.split()) for line in lines]
+    assert "rate 45/h now, 50/h on average" in told
+    assert "time 60 min so far, 3.3 h left, stops at 100 h" in told
 
 
 @pytest.mark.parametrize(

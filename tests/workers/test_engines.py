@@ -12,7 +12,7 @@ import workers.tensors
 from tests.peer import seisbench
 from workers.captured import Forward
 from workers.compiled import CompiledEngine, Instructions, instructions
-from workers.engines import Engine, open_engine
+from workers.engines import Engine, open_engine, use_threads
 from workers.phasenet import WINDOW
 from workers.recipe import Recipe
 from workers.tensors import Folded, TensorEngine
@@ -171,3 +171,13 @@ def test_a_gpu_gives_the_same_curves(name: str, tolerance: float) -> None:
         return engine.curves(data, starts, [Recipe((engine.load(WEIGHTS),))])[0].cpu()
 
     assert (curve(open_engine(name, "cuda")) - curve(open_engine("exact"))).abs().max() < tolerance
+
+
+def test_torch_takes_the_threads_that_are_asked_for() -> None:
+    before = torch.get_num_threads()
+    try:
+        for count in (3, 1, 2):
+            use_threads(count)
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)

@@ -15,6 +15,7 @@ from pymseed import MS3Record
 
 from catalog.schema import DAY_NS, Shard, TraceId, day_start_ns, days_between
 from catalog.store import Store, open_store
+from tests.faults import FaultyS3
 from workers.archives import ArchiveConfig, StationDayArchive, open_archive
 from workers.archives.archive import HOMES
 from workers.archives.glimpse import READ_BYTES, READS, channels_within
@@ -328,6 +329,26 @@ def test_an_open_bucket_is_read_without_credentials(
     config = ArchiveConfig(kind="earthscope", root=s3.url("open"), anonymous=True)
     archive = open_archive(config)
     assert [h.trace for h in archive.holdings(day, day + timedelta(days=1))] == [BH]
+
+
+def test_what_is_asked_is_signed_by_the_profile_for_the_region(
+    s3: Any, faulty_s3: FaultyS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the archive, and neither the environment's key nor its region."""
+    day = date(2022, 2, 6)
+    put(s3.url("closed"), {key(day): station_day(day, (BH,))})
+    (tmp_path / "config").write_text(
+        "[profile seismic]\naws_access_key_id = AKIASEISMIC\naws_secret_access_key = test\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    faulty_s3.heal()
+    kind = {"kind": "earthscope", "root": s3.url("closed")}
+    config = {**kind, "profile": "seismic", "region": "eu-central-1"}
+    archive = open_archive(ArchiveConfig.model_validate(config))
+    assert isinstance(archive, StationDayArchive)
+    assert held(archive, day, day + timedelta(days=1)) == {BH: [day]}
+    assert samples(archive, BH, day)
+    assert faulty_s3.signed == {("AKIASEISMIC", "eu-central-1")}
 
 
 def test_a_station_whose_objects_nobody_can_read_is_held_and_ends_as_such(

@@ -105,6 +105,7 @@ def test_a_rate_that_changes_loses_nothing_and_doubles_nothing(
     assert whole.outcome is Outcome.PICKED and whole.detail == "data at 40 Hz resampled"
     assert (whole.sampling_rate, whole.flags) == (100.0, Flag.RESAMPLED)
     assert (pieces[2].sampling_rate, pieces[-1].sampling_rate) == (40.0, 100.0)
+    assert [one.resampled_from for one in (whole, pieces[2], pieces[-1])] == [40.0, 40.0, 0.0]
     assert (pieces[2].flags, pieces[-1].flags) == (Flag.RESAMPLED, 0)
     seconds = [(row["time"].value - MIDNIGHT) / NS for row in rows]
     assert min(sum(s < 0 for s in seconds), sum(0 < s < 600 for s in seconds)) > 10

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from obspy import Stream, Trace, UTCDateTime
+from obspy import Stream, Trace, UTCDateTime, read
 from obspy.signal.rotate import rotate2zne
 
 from catalog.schema import DAY_NS, Flag, Outcome, Shard, StationDay, TraceId
 from catalog.store import open_store
+from tests.workers.records import rated, records_of, table
 from workers.archives import Archive, ArchiveConfig, open_archive
 from workers.candidate import Candidate
 from workers.engines import open_engine
@@ -295,7 +296,15 @@ class Case:
 
 ROUND = (AT / RATE, AT / RATE + 1)
 CASES = {
-    "whole": Case(nothing, 0, damaged_s=(0, 0), coverage={"gap_fraction": 1 - 1800 / 86_400}),
+    "whole": Case(
+        nothing,
+        0,
+        damaged_s=(0, 0),
+        coverage={
+            **{"gap_fraction": 1 - 1800 / 86_400, "repaired": 0},
+            **{"sampling_rate": 100.0, "resampled_from": 0.0},
+        },
+    ),
     "6 many gaps": Case(many_gaps, Flag.FILLED, share=0.85, coverage={"segments": 2}),
     "6 shreds": Case(
         shreds,
@@ -417,6 +426,59 @@ def test_days_without_picks(
     coverage = coverage_row(done, done.picked["strict"])
     assert (coverage["outcome"], coverage["picks"]) == (outcome, 0)
     assert words in coverage["detail"], "and the same from Zarr"
+
+
+def doubted(part: bytearray) -> None:
+    part[38] |= 0x80
+
+
+def misrated(part: bytearray) -> None:
+    rated(part, 99.0)
+
+
+def broken(part: bytearray) -> None:
+    part[300] ^= 0xFF
+
+
+@pytest.mark.parametrize(
+    ("spoil", "flag", "repaired"),
+    [(doubted, Flag.CLOCK, 0), (misrated, Flag.RATE_CORRECTED, 0), (broken, Flag.SALVAGED, 40)],
+)
+def test_what_records_say_is_said_of_their_day_and_of_the_picks_in_them(
+    tmp_path: Path,
+    undamaged: Take,
+    spoil: Callable[[bytearray], None],
+    flag: int,
+    repaired: int,
+) -> None:
+    undamaged.write(tmp_path)
+    path = sds_path(tmp_path, BAD, "Z", MIDNIGHT)
+    parts = records_of(path.read_bytes())
+    low, high = table(path.read_bytes()).start[[100, 140]].tolist()
+    for part in parts[100:140]:
+        spoil(part)
+    path.write_bytes(b"".join(parts))
+    archive, one = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path))), timedelta(days=1)
+    days = pick_shard(archive, Shard((BAD,), DAY - one, DAY + one), [candidate()])
+    before, day = ((done, coverage_row(done, done.picked["strict"])) for done in days)
+    assert (before[1]["flags"], before[1]["repaired"]) == (0, 0)
+    assert (day[1]["flags"], day[1]["repaired"]) == (flag, repaired)
+    assert {row["flags"] for row in rows_of(before[0])} == {0}
+    seen = {(low <= row["time"].value < high, row["flags"]) for row in rows_of(day[0])}
+    assert seen == {(True, flag), (False, 0)}
+
+
+def test_a_day_at_another_rate_says_which(tmp_path: Path, undamaged: Take) -> None:
+    undamaged.write(tmp_path)
+    for path in tmp_path.rglob(f"{BAD}*"):
+        (trace,) = read(path)
+        trace.data, trace.stats.sampling_rate = trace.data[::2].copy(), 50.0
+        trace.write(str(path), format="MSEED")
+    archive, one = open_archive(ArchiveConfig(kind="sds", root=str(tmp_path))), timedelta(days=1)
+    (done,) = pick_shard(archive, Shard((BAD,), DAY, DAY + one), [candidate()])
+    coverage = coverage_row(done, done.picked["strict"])
+    assert (coverage["sampling_rate"], coverage["resampled_from"]) == (50.0, 50.0)
+    assert coverage["flags"] == Flag.RESAMPLED and coverage["picks"] > 0
 
 
 def test_a_flat_day_beside_a_living_one_is_dead(tmp_path: Path, undamaged: Take) -> None:
