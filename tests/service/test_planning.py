@@ -284,13 +284,19 @@ def test_objects_that_are_named_for_no_station_day_are_told(
     """Day 367, and other layouts; channels that are never read are no news."""
     write_listing(str(tmp_path / "a"))
     store, folder = open_store(str(tmp_path / "a")), "2020/2020_060"
-    for name in ("CIGSC__BHZ___2020367.ms", "CIGSC.2020.060", "CIX notes.txt", "CIX.zip"):
+    for name in (
+        "CIGSC__BHZ___2020367.ms",
+        "CIGSC__BhZ___2020060.ms",
+        "CIGSC.2020.060",
+        "CIX notes.txt",
+        "CIX.zip",
+    ):
         store.create(f"{folder}/{name}", b"x")
     store.create(f"{folder}/CIGSC__LOG___2020060.ms", b"x")
     path = write_campaign(tmp_path, "a")
     assert main(["plan", str(path), "--json"]) == 0
     [note] = json.loads(capsys.readouterr().out)["notes"]
-    assert "no station-day of this layout: 4, " in note and note.endswith(", ...")
+    assert "no station-day of this layout: 5, " in note and note.endswith(", ...")
     assert f"{folder}/CIGSC__BHZ___2020367.ms" in note and "LOG" not in note
     path = write_campaign(tmp_path, "a", kind="geonet")
     path.write_text(path.read_text().replace('["CI.*"]', '["NZ.*"]'))
