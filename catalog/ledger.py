@@ -182,8 +182,9 @@ def _read_summary(store: Store, key: str) -> pa.Table:
         )
         return rows.select(LEDGER_SCHEMA.names)
     except (pa.ArrowException, OSError, KeyError) as error:
+        why = " ".join(str(error).split())
         raise CatalogError(
-            f"{store.url_of(key)}: damaged ({error}); remove it, the next run makes it again"
+            f"{store.url_of(key)}: damaged ({why}); remove it, the next run makes it again"
         ) from error
 
 

@@ -19,6 +19,7 @@ from catalog.ledger import list_months, read_month, summarise
 from catalog.schema import EPOCH, Flag, Outcome, Shard, month_of
 from catalog.store import Store
 from service.days import Mask
+from service.mended import Mended
 from service.plan import Plan, Span
 from service.reasons import grouped
 from workers.picker import StoredCandidate, Work
@@ -40,14 +41,16 @@ class Covered:
     """One month of a plan beside its ledger; arrays [candidate, trace, day].
 
     generation: of the commit that speaks for a station-day, -1 where none does.
-    outcome: its place in OUTCOMES. flags: of the station-day. planned: bool [trace, day].
-    failures: why station-days failed, and how many.
+    outcome: its place in OUTCOMES. flags: of the station-day. missed: whether it was picked without
+    an object that is mended now. planned: bool [trace, day]. failures: why station-days failed, and
+    how many.
     """
 
     planned: Mask
     generation: NDArray[np.int32]
     outcome: NDArray[np.int8]
     flags: NDArray[np.uint32]
+    missed: NDArray[np.bool_]
     failures: Counter[str]
 
     def due(self, retry: frozenset[Outcome]) -> NDArray[np.int32]:
@@ -56,7 +59,7 @@ class Covered:
         To try again what was not to be had is to pick again the days beside it too. They say so
         themselves: a run that dies between them and what they lacked leaves them due.
         """
-        again = np.isin(self.outcome, [OUTCOMES.index(outcome) for outcome in retry])
+        again = self.missed | np.isin(self.outcome, [OUTCOMES.index(outcome) for outcome in retry])
         for outcome, flag in BESIDE.items():
             if outcome in retry:
                 again |= self.flags & flag != 0
@@ -81,13 +84,14 @@ def survey(
     store: Store,
     months: Iterable[Span],
     retry: frozenset[Outcome] = frozenset(),
+    mended: Mended | None = None,
 ) -> dict[Span, Census]:
     """What stands of some months of a plan; leaves a summary of each in the ledger."""
     found = {}
     spans = list(months)
     listings = list_months(store, [month_of(first) for first, _ in spans])
     for span, listing in zip(spans, listings, strict=True):
-        covered = cover(plan, candidates, span, summarise(store, listing))
+        covered = cover(plan, candidates, span, summarise(store, listing), mended)
         standing = covered.outcome[covered.generation >= 0]
         counts = np.bincount(standing, minlength=len(OUTCOMES)).tolist()
         found[span] = Census(
@@ -104,27 +108,32 @@ def outstanding(
     store: Store,
     months: Iterable[Span],
     retry: frozenset[Outcome] = frozenset(),
+    mended: Mended | None = None,
 ) -> Iterator[Work]:
-    """What of some months no commit speaks for yet, or only with an outcome to be retried.
+    """What of some months no commit speaks for yet, or only with an outcome to be retried, or that
+    has not read what is mended.
 
     A month's ledger is read when its turn comes.
     """
     for span in months:
         (listing,) = list_months(store, [month_of(span[0])])
-        covered = cover(plan, candidates, span, read_month(store, listing))
+        covered = cover(plan, candidates, span, read_month(store, listing), mended)
         yield from works(plan, candidates, span, covered.due(retry))
 
 
 def cover(
-    plan: Plan, candidates: Sequence[StoredCandidate], month: Span, rows: pa.Table
+    plan: Plan,
+    candidates: Sequence[StoredCandidate],
+    month: Span,
+    rows: pa.Table,
+    mended: Mended | None = None,
 ) -> Covered:
     """Lay the standing rows of a month's ledger (LEDGER_SCHEMA) over the plan."""
     first, last = month
     shape = len(candidates), len(plan.traces), (last - first).days
     codes = ("network", "station", "location", "band")
-    rows = rows.select(
-        [*codes, "candidate", "day", "outcome", "flags", "generation", "detail", "standing"]
-    ).filter(pc.field("standing"))
+    facts = ("day", "outcome", "flags", "shard", "generation", "detail", "standing")
+    rows = rows.select([*codes, "candidate", *facts]).filter(pc.field("standing"))
     names = pc.binary_join_element_wise(*(rows[code].cast(pa.string()) for code in codes), ".")
     trace = _places(names, [str(trace) for trace in plan.traces])
     candidate = _places(rows["candidate"], [candidate.name for candidate in candidates])
@@ -139,11 +148,14 @@ def cover(
     outcome[cell] = _places(rows["outcome"], list(OUTCOMES))[planned]
     flags = np.zeros(shape, np.uint32)
     flags[cell] = rows["flags"].to_numpy()[planned]
+    missed = np.zeros(shape, bool)
+    if mended is not None:
+        missed[cell] = mended.missed(rows, names)[planned]
     failed = rows.filter(pa.array(planned)).filter(pc.field("outcome") == Outcome.FAILED)
     counted = pc.value_counts(failed["detail"].cast(pa.string())).to_pylist()
     failures = grouped({reason["values"]: reason["counts"] for reason in counted})
     reasons = Counter(dict(failures.most_common(REASONS)))
-    return Covered(mask, generation, outcome, flags, reasons)
+    return Covered(mask, generation, outcome, flags, missed, reasons)
 
 
 def works(

@@ -23,6 +23,7 @@ from service.clerk import clerk
 from service.cluster import ray_cluster
 from service.dispatch import Dispatch, Stopped
 from service.heartbeat import heartbeat
+from service.mended import mended
 from service.outstanding import REASONS, Census, outstanding, survey
 from service.pace import Pace
 from service.plan import Span
@@ -119,7 +120,8 @@ def run(
     """
     assignment, plan, store = prepared.assignment, prepared.plan, prepared.store
     asked = plan, assignment.candidates, store
-    census = survey(*asked, plan.months(), retry)
+    again = retry, mended(prepared)
+    census = survey(*asked, plan.months(), *again)
     planned = plan.station_days * len(assignment.candidates)
     summary = Summary(assignment.run, planned, planned - sum(c.due for c in census.values()))
     summary.unlooked = plan.findings.unlooked
@@ -162,7 +164,7 @@ def run(
             write_run_record(store, assignment.run, invocation, "start", facts)
             beating = heartbeat(store, assignment.run, invocation, progress)
             with beating, bar, clerk(store) as committed:
-                works = outstanding(*asked, _noting(due, touched), retry)
+                works = outstanding(*asked, _noting(due, touched), *again)
                 for over in Dispatch(prepared, works, stopping):
                     if over.report is None:
                         quarantine(store, assignment, over.work, over.failure)

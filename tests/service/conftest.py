@@ -32,7 +32,7 @@ CAMPAIGN = """\
 name = "small"
 catalog = "{catalog}"
 [archive]
-kind = "sds"
+kind = "{kind}"
 root = "{archive}"
 [select]
 stations = ["XX.*"]
@@ -90,6 +90,7 @@ class Trial:
     start_day: date = date(2024, 3, 1)
     end_day: date = date(2024, 3, 3)
     candidates: Sequence[str] = CANDIDATES
+    kind: str = "sds"
     _logs: dict[int, Path] = field(default_factory=dict)
 
     def campaign(self) -> Path:
@@ -98,6 +99,7 @@ class Trial:
         tables = [f'[[candidate]]\nname = "{c}"\nweights = "builtin:{c}"' for c in self.candidates]
         text = CAMPAIGN.format(
             catalog=self.url,
+            kind=self.kind,
             archive=self.archive,
             start=self.start_day,
             end=self.end_day,

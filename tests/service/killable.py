@@ -17,17 +17,21 @@ import signal
 import sys
 import time
 import traceback
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import s3fs
 
+from catalog.runs import write_run_record
 from catalog.schema import Outcome
 from catalog.store import LocalStore, S3Store
 from service.campaign import load_campaign
+from service.mended import mended
 from service.outstanding import outstanding, survey
 from service.prepare import prepare
+from service.provenance import provenance
 from workers.picker import Picker
 
 
@@ -77,10 +81,13 @@ def _run(campaign: Path, retry: frozenset[Outcome]) -> None:
     prepared = prepare(load_campaign(campaign))
     plan, assignment = prepared.plan, prepared.assignment
     asked = plan, assignment.candidates, prepared.store
-    survey(*asked, plan.months(), retry)
+    again = retry, mended(prepared)
+    survey(*asked, plan.months(), *again)
+    facts = provenance(prepared, {}, str(campaign))
+    write_run_record(prepared.store, assignment.run, uuid.uuid4().hex[:12], "start", facts)
     picker = Picker(assignment)
     won = 0
-    for work in outstanding(*asked, plan.months(), retry):
+    for work in outstanding(*asked, plan.months(), *again):
         won += len(picker.pick(work).won)
     survey(*asked, plan.months())
     print(json.dumps({"won": won}))

@@ -1,0 +1,123 @@
+"""An object that told nothing when a run was planned is mended: what it holds is picked then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import provenance
+from service.cli import main
+
+Standing = Counter[tuple[str, int, str, int]]
+
+
+OWN = ["generation", "run", "shard"]
+"""What a row says of how it came about."""
+
+
+@pytest.fixture
+def spoilt(new_trial: Callable[[], Any], tmp_path: Path) -> Any:
+    """A trial of a `files` archive of its own, whose objects the test may spoil."""
+    trial = new_trial()
+    trial.kind = "files"
+    trial.archive = shutil.copytree(trial.archive, tmp_path / "archive")
+    return trial
+
+
+def spoil(trial: Any, pattern: str) -> Callable[[], None]:
+    """Objects become web pages, until what is returned is called."""
+    bodies = {path: path.read_bytes() for path in trial.archive.glob(pattern)}
+    assert bodies
+    for path in bodies:
+        path.write_bytes(b"<html>maintenance</html>")
+
+    def mend() -> None:
+        for path, body in bodies.items():
+            path.write_bytes(body)
+
+    return mend
+
+
+def standing(trial: Any) -> Standing:
+    rows = trial.rows()["coverage"]
+    return Counter((r["station"], r["day"].day, r["outcome"], r["generation"]) for r in rows)
+
+
+@pytest.fixture(scope="module")
+def of_whole_files(new_trial: Callable[[], Any]) -> Any:
+    """The campaign over the same `files` archive, run once, with nothing spoilt."""
+    trial = new_trial()
+    trial.kind = "files"
+    trial.complete()
+    return trial
+
+
+@pytest.mark.parametrize("named", [100, 0])
+@pytest.mark.parametrize("day", [1, 2])
+def test_once_it_is_mended_what_was_picked_without_it_is_picked_again(
+    spoilt: Any,
+    of_whole_files: Any,
+    day: int,
+    named: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also the day beside it, and where the record of the first run does not name it."""
+    monkeypatch.setattr(provenance, "UNLOOKED", named)
+    mend = spoil(spoilt, f"2024/XX/ONE/HHZ.D/*.{60 + day:03d}")
+    command = ["run", str(spoilt.campaign()), "--json"]
+
+    def run(code: int, done: int) -> None:
+        assert main(command) == code
+        facts = json.loads(capsys.readouterr().out)
+        assert (facts["done_now"], facts["left"]) == (done, 0)
+
+    run(1, sum(standing(of_whole_files).values()))
+    assert {row["n_components"] for row in rows_of(spoilt, "ONE", day)} == {2}
+    run(1, 0)
+    mend()
+    run(0, 4)
+    assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
+    again = {key for key in standing(spoilt) if key[3]}
+    assert again == {("ONE", day, "picked", 1), ("ONE", 3 - day, "picked", 1)}
+    run(0, 0)
+
+
+def test_a_run_that_is_killed_between_them_leaves_the_rest_due(
+    spoilt: Any, of_whole_files: Any
+) -> None:
+    mend = spoil(spoilt, "2024/XX/ONE/HHZ.D/*.061")
+    spoilt.complete()
+    mend()
+    assert spoilt.run("after", "commits/", 2).code == -signal.SIGKILL
+    spoilt.complete()
+    assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
+    assert spoilt.complete().won == 0
+
+
+def test_a_station_that_told_nothing_is_planned_when_it_tells_something(
+    spoilt: Any, of_whole_files: Any
+) -> None:
+    """Its plan is another run, which finds what the first one could not know."""
+    mend = spoil(spoilt, "2024/XX/TWO/*/*")
+    also = spoil(spoilt, "2024/XX/ONE/HHE.D/*.062")
+    spoilt.complete()
+    assert {station for station, *_ in standing(spoilt)} == {"ONE"}
+    mend()
+    also()
+    spoilt.complete()
+    assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
+    assert spoilt.complete().won == 0
+
+
+def rows_of(trial: Any, station: str, day: int) -> Iterator[dict[str, Any]]:
+    for row in trial.rows()["coverage"]:
+        if (row["station"], row["day"].day) == (station, day):
+            yield row
