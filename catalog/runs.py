@@ -8,7 +8,7 @@ after its last record goes uncounted.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -67,6 +67,23 @@ def runs_table(store: Store) -> pa.Table:
         _row(records[key], records.get(last.get(name, "")), now) for name, key in starts.items()
     ]
     return pa.Table.from_pylist(sorted(rows, key=lambda row: row["started"]), schema=RUN_SCHEMA)
+
+
+def lacking(
+    invocations: Sequence[dict[str, Any]], run: str, superseded: Mapping[str, str]
+) -> dict[str, Any]:
+    """The last invocation of a run with objects that told nothing, or an empty one.
+
+    An invocation that came to its end since, and could look into all of them, picked what they
+    hold; one that died may not have. invocations: rows of RUN_SCHEMA, oldest first; those of runs
+    whose place this one took count too (superseded: catalog/plans.py).
+    """
+    own = [row for row in invocations if run in (row["run"], superseded.get(row["run"]))]
+    for row in own[::-1]:
+        ended = row["state"] == "incomplete" and not row["reason"]
+        if row["unlooked"] or ended or row["state"] == "complete":
+            return row
+    return {}
 
 
 def _progress(run: str, invocation: str) -> str:

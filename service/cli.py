@@ -204,7 +204,7 @@ def _status(options: argparse.Namespace, out: Console) -> int:
             print(json.dumps(status, indent=1))
         else:
             out.print(status_screen(status), crop=False)  # commands are whole, to be copied
-    return OK if not status["left"] and not status["lost"] else INCOMPLETE
+    return INCOMPLETE if status["left"] or status["lost"] or status["unlooked"] else OK
 
 
 def _check_store(options: argparse.Namespace, out: Console) -> int:

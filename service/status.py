@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from catalog.plans import read_plans, spans
 from catalog.query import Coverage
+from catalog.runs import lacking
 from service.reasons import NAMES
 from service.run import LOST
 from workers.epochs import joined
@@ -27,7 +28,8 @@ def read_status(url: str) -> Row:
     """Outcomes by candidate, every run, what is left, and why things failed.
 
     Counts are of station-days x candidates, rates of those an hour, costs in $. What is left and
-    lost is counted over plans that no later one supersedes; gave_way: what stands aside for it.
+    lost is counted over plans that no later one supersedes; gave_way: what stands aside for it;
+    unlooked: objects that told nothing when these were planned.
     Raises CatalogError where there is no catalogue.
     """
     catalog = Coverage(url)
@@ -44,6 +46,7 @@ def read_status(url: str) -> Row:
     standing = {run: plan for run, plan in plans.items() if run not in catalog.superseded}
     found, left = _of_standing_plans(catalog, standing)
     (gave_way,) = catalog.sql("SELECT count(*) AS n FROM superseded")["n"].to_pylist()
+    runs = _runs(catalog, plans)
     return {
         "catalog": catalog.store.url,
         "candidates": {
@@ -51,9 +54,10 @@ def read_status(url: str) -> Row:
         },
         "left": left,
         "lost": sum(found.get(outcome, 0) for outcome in LOST),
+        "unlooked": sum(run["unlooked"] for run in runs if not run["superseded_by"]),
         "gave_way": gave_way,
         "reasons": _reasons(catalog),
-        "runs": _runs(catalog, plans),
+        "runs": runs,
     }
 
 
@@ -78,11 +82,15 @@ def _reasons(catalog: Coverage) -> list[Row]:
 def _runs(catalog: Coverage, plans: Mapping[str, Row]) -> list[Row]:
     """One row per run, all its invocations together, in the order of their beginnings."""
     invocations: dict[str, list[Row]] = {run: [] for run in plans}
-    for row in catalog.sql("SELECT * FROM runs ORDER BY started").to_pylist():
+    rows = catalog.sql("SELECT * FROM runs ORDER BY started").to_pylist()
+    for row in rows:
         invocations.setdefault(row["run"], []).append(row)
     held = _outcomes_of_plans(catalog, plans)
     by = catalog.superseded
-    runs = [run_row(run, plans[run], held[run], invocations[run], by.get(run)) for run in plans]
+    runs = [
+        run_row(run, plan, held[run], invocations[run], lacking(rows, run, by), by.get(run))
+        for run, plan in plans.items()
+    ]
     return sorted(runs, key=lambda run: run["started"] or "9")
 
 
@@ -91,10 +99,12 @@ def run_row(
     plan: Row,
     outcomes: Mapping[str, int],
     invocations: Sequence[Row],
+    told_nothing: Row,
     superseded_by: str | None = None,
 ) -> Row:
     """A run as it stands. outcomes: of its plan, whichever run brought them; invocations: its own,
-    oldest first, as in the view `runs`; superseded_by: the run of a later plan."""
+    oldest first, as in the view `runs`; told_nothing: that of `lacking`; superseded_by: the run of
+    a later plan."""
     last: Row = invocations[-1] if invocations else {}
     going = [row for row in invocations if row["state"] == "running"]
     campaign = json.loads(last.get("campaign", "{}"))
@@ -112,7 +122,8 @@ def run_row(
     pace = rate_now or rate
     hours_left = left / pace if pace else None
     state = "running" if going else last.get("state", "not begun")
-    if invocations and not going and not left and not lost:
+    unlooked = told_nothing.get("unlooked", 0)
+    if invocations and not going and not left and not lost and not unlooked:
         state = "complete"  # one that died after its last commit, too
     elif superseded_by and not going:
         state = "superseded"
@@ -124,8 +135,8 @@ def run_row(
         "state": state,
         "reason": last.get("reason") or "",
         "superseded_by": superseded_by,
-        "unlooked": last.get("unlooked", 0),
-        "unlooked_objects": json.loads(last.get("unlooked_objects", "{}")),
+        "unlooked": unlooked,
+        "unlooked_objects": json.loads(told_nothing.get("unlooked_objects", "{}")),
         "engine": last.get("engine", ""),
         "candidates": len(plan["candidates"]),
         "started": _iso(invocations[0]["started"]) if invocations else None,
@@ -147,7 +158,9 @@ def run_row(
         "cost_left": hours_left * price if hours_left is not None and price is not None else None,
         "max_hours": compute.get("max_hours"),
         "max_cost": compute.get("max_cost"),
-        "resume": f"tidepick run {file}" if left and not going and not superseded_by else None,
+        "resume": f"tidepick run {file}"
+        if (left or unlooked) and not going and not superseded_by
+        else None,
         "retry": f"tidepick run {file} --retry {','.join(lost)}"
         if lost and not superseded_by
         else None,

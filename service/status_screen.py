@@ -136,7 +136,8 @@ def _unlooked(run: dict[str, Any]) -> str:
 
 def _commands(run: dict[str, Any]) -> list[tuple[str, str]]:
     """What to do about a run: the command, and what for."""
-    asked = [(run["resume"], f"picks the {run['left']:,} that are left")]
+    left = f"picks the {run['left']:,} that are left" if run["left"] else "picks what is mended"
+    asked = [(run["resume"], left)]
     asked += [(run["retry"], f"tries the {sum(run['lost'].values()):,} lost again")]
     return [(command, what) for command, what in asked if command]
 

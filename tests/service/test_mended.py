@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from catalog.query import Catalog
 from service import provenance
 from service.cli import main
+from service.status import read_status
 
 Standing = Counter[tuple[str, int, str, int]]
 
@@ -59,7 +61,7 @@ def of_whole_files(new_trial: Callable[[], Any]) -> Any:
     return trial
 
 
-@pytest.mark.parametrize("named", [100, 0])
+@pytest.mark.parametrize("named", [100, 1])
 @pytest.mark.parametrize("day", [1, 2])
 def test_once_it_is_mended_what_was_picked_without_it_is_picked_again(
     spoilt: Any,
@@ -69,18 +71,20 @@ def test_once_it_is_mended_what_was_picked_without_it_is_picked_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Also the day beside it, and where the record of the first run does not name it."""
+    """Also the day beside it, and where the record of the first run names only one of two."""
     monkeypatch.setattr(provenance, "UNLOOKED", named)
-    mend = spoil(spoilt, f"2024/XX/ONE/HHZ.D/*.{60 + day:03d}")
+    mend = spoil(spoilt, f"2024/XX/ONE/HH[NZ].D/*.{60 + day:03d}")
     command = ["run", str(spoilt.campaign()), "--json"]
 
     def run(code: int, done: int) -> None:
         assert main(command) == code
         facts = json.loads(capsys.readouterr().out)
         assert (facts["done_now"], facts["left"]) == (done, 0)
+        assert main(["status", spoilt.url]) == code, "status agrees"
+        capsys.readouterr()
 
     run(1, sum(standing(of_whole_files).values()))
-    assert {row["n_components"] for row in rows_of(spoilt, "ONE", day)} == {2}
+    assert {row["n_components"] for row in rows_of(spoilt, "ONE", day)} == {1}
     run(1, 0)
     mend()
     run(0, 4)
@@ -90,13 +94,43 @@ def test_once_it_is_mended_what_was_picked_without_it_is_picked_again(
     run(0, 0)
 
 
+def test_what_told_nothing_when_there_was_nothing_to_do_is_known_too(
+    spoilt: Any, of_whole_files: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A component that comes after the run, and cannot be looked into at first."""
+    (path,) = spoilt.archive.glob("2024/XX/ONE/HHE.D/*.061")
+    body = path.read_bytes()
+    path.unlink()
+
+    def run(code: int) -> int:
+        assert main(["run", str(spoilt.campaign()), "--json"]) == code
+        done: int = json.loads(capsys.readouterr().out)["done_now"]
+        assert main(["status", spoilt.url]) == code
+        capsys.readouterr()
+        return done
+
+    assert run(0) == sum(standing(of_whole_files).values())
+    path.write_bytes(b"<html>maintenance</html>")
+    assert [run(1), run(1)] == [0, 0]
+    assert len(Catalog(spoilt.url).sql("FROM runs")) == 2, "the same again is no news"
+    path.write_bytes(body)
+    assert [run(0), run(0)] == [4, 0]
+    assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
+    path.write_bytes(b"<html>maintenance</html>")
+    assert run(1) == 0
+    path.unlink()
+    assert run(0) == 0, "and status says no more of what is gone"
+
+
 def test_a_run_that_is_killed_between_them_leaves_the_rest_due(
     spoilt: Any, of_whole_files: Any
 ) -> None:
-    mend = spoil(spoilt, "2024/XX/ONE/HHZ.D/*.061")
+    mend = spoil(spoilt, "2024/XX/ONE/HH[NZ].D/*.061")
     spoilt.complete()
     mend()
     assert spoilt.run("after", "commits/", 2).code == -signal.SIGKILL
+    (run,) = read_status(spoilt.url)["runs"]
+    assert run["unlooked"] == 2 and not run["left"], "status knows that it is not over"
     spoilt.complete()
     assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
     assert spoilt.complete().won == 0
