@@ -66,7 +66,11 @@ class S3Store:
         except ConditionFailed:
             url = self.url_of(key)
             raise ObjectChanged(errno.ESTALE, f"changed while it was read: {url}") from None
-        return Part(body, int(reply["ContentRange"].rpartition("/")[2]), _etag(reply))
+        size = reply["ContentRange"].rpartition("/")[2]
+        if not size.isdecimal():
+            strange = f"Content-Range {reply['ContentRange']!r} has no size"
+            raise StoreUnavailable(errno.EIO, f"{self.url_of(key)}: {strange}")
+        return Part(body, int(size), _etag(reply))
 
     def create(self, key: str, body: bytes) -> bool:
         from catalog.answers import ConditionFailed
@@ -85,7 +89,7 @@ class S3Store:
         for page in self._pages(prefix):
             for entry in page.get("Contents", ()):
                 key = entry["Key"].removeprefix(self.prefix).lstrip("/")
-                yield Listed(key, int(entry["Size"]), entry["ETag"].strip('"'))
+                yield Listed(key, int(entry["Size"]), entry.get("ETag", "").strip('"'))
 
     def folders(self, prefix: str) -> Sequence[str]:
         below = self._key(prefix)
@@ -110,13 +114,16 @@ class S3Store:
             reply = await client.get_object(Bucket=self.bucket, Key=self._key(key), **(asked or {}))
             async with reply["Body"] as stream:
                 body = await stream.read()
+            _known(
+                reply,
+                self.url_of(key),
+                "ETag",
+                "ContentLength",
+                *(["ContentRange"] if asked else []),
+            )
             if len(body) != int(reply["ContentLength"]):
                 short = f"{len(body)} of {reply['ContentLength']} bytes arrived"
                 raise StoreUnavailable(errno.EIO, f"{self.url_of(key)}: {short}")
-            for field in ("ETag", *(["ContentRange"] if asked else [])):
-                if field not in reply:  # of something between us and the store
-                    strange = f"an answer without {field}, as no store gives it"
-                    raise StoreUnavailable(errno.EIO, f"{self.url_of(key)}: {strange}")
             return reply, body
 
         return self._remembering(self.url_of(key), get)
@@ -134,6 +141,7 @@ class S3Store:
     def _page(self, which: Mapping[str, Any]) -> Mapping[str, Any]:
         async def page(client: Any) -> Mapping[str, Any]:
             found: Mapping[str, Any] = await client.list_objects_v2(**which)
+            _known(found, f"s3://{self.bucket}/{which['Prefix']}*", "IsTruncated")
             return found
 
         return self._remembering(f"s3://{self.bucket}/{which['Prefix']}*", page)
@@ -152,6 +160,13 @@ class S3Store:
     def _tried(self, url: str, request: Callable[[Any], Awaitable[_T]]) -> _T:
         result: _T = sync(self._fs.loop, self._fs.tried, url, request)
         return result
+
+
+def _known(reply: Mapping[str, Any], url: str, *fields: str) -> None:
+    """Raises StoreUnavailable for an answer of something between us and the store: a web page."""
+    for field in fields:
+        if field not in reply:
+            raise StoreUnavailable(errno.EIO, f"{url}: an answer without {field} is no store's")
 
 
 def _etag(reply: Mapping[str, Any]) -> str:

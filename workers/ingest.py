@@ -57,6 +57,9 @@ _DAY = timedelta(days=1)
 MARGIN_NS = 10_000_000_000
 """Read around a day: the grid sample of a record may lie a sample beyond midnight."""
 
+FASTEST = 1000
+"""Hz, of a day that is written, which is held whole: 2 GB."""
+
 FILL = {"i": -(2**31), "f": float("nan")}
 """What zarr gives for an object that is not there; no sample that is stored has it."""
 
@@ -114,7 +117,7 @@ def _ingest_day(
     """listed: bytes that the source has of the day before, of this and of the next."""
     path = group_path(station_day.trace, station_day.day)
     before = _samples_of(destination, path)
-    if before is not None and before.get("listed", listed) == listed and not _wants(before):
+    if before is not None and before.get("listed") == listed and not _wants(before):
         return Ingested(station_day, "kept")
     try:
         reading = _read(
@@ -127,6 +130,7 @@ def _ingest_day(
         if refused:  # a neighbour's too: what is written now is not read again
             return Ingested(station_day, "refused", detail="; ".join(refused))
         reading = settled(reading, station_day.start_ns, station_day.end_ns)
+        waveforms = list(_waveforms(reading, station_day))
     except (BadFormat, TooMuch) as error:
         if before is not None:
             return Ingested(station_day, "unreadable", detail=f"{error}; {STILL}")
@@ -134,7 +138,6 @@ def _ingest_day(
         return Ingested(station_day, "unreadable", detail=str(error))
     except StoreError as error:
         return Ingested(station_day, "refused", detail=str(error))
-    waveforms = list(_waveforms(reading, station_day))
     said, at_large = (
         words(one for one in told if one[1] < station_day.end_ns and one[2] > station_day.start_ns)
         for told in (reading.detail, reading.at_large)
@@ -152,6 +155,8 @@ def _ingest_day(
     known = ("inputs", dict(reading.inputs)), ("listed", listed)
     if before is not None and not waveforms:
         return Ingested(station_day, "unreadable", detail=f"{detail}; {STILL}")
+    if before is not None and (gone := before["inputs"].keys() - reading.inputs.keys()):
+        return Ingested(station_day, "kept", detail=f"{min(gone)}: is gone; {STILL}")
     if before is not None and all(before.get(key) == now for key, now in known):
         return Ingested(station_day, "kept", detail=detail)
     writing = uuid.uuid4().hex[:12] if waveforms else ""
@@ -165,6 +170,7 @@ def _ingest_day(
         "rates": [folder for folder, _, _ in folders],
         **dict(known),
         "absent": (station_day.start_ns, station_day.end_ns) in reading.absent,
+        "lost": [lost.why for lost in reading.lost],
         "flags": flags + _rotated(waveforms),
         "detail": said,
         "at_large": at_large,
@@ -193,8 +199,10 @@ def _samples_of(destination: Store, path: str) -> dict[str, Any] | None:
 
 
 def _wants(attributes: Mapping[str, Any]) -> bool:
-    """Whether a day was damaged when it was read, so that other bytes of one size may mend it."""
-    return any(bits & (Flag.SALVAGED | Flag.TRUNCATED) for bits, _, _ in attributes["flags"])
+    """Whether a day or one beside it was damaged when it was read, so that other bytes of one size
+    may mend it."""
+    damaged = any(bits & (Flag.SALVAGED | Flag.TRUNCATED) for bits, _, _ in attributes["flags"])
+    return damaged or bool(attributes.get("lost"))
 
 
 def _read(source: Archive, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
@@ -226,13 +234,18 @@ def _read(source: Archive, trace: TraceId, start_ns: int, end_ns: int) -> Readin
 
 
 def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[tuple[float, Waveform]]:
-    """The day's samples on the grid, for each sampling rate that has any."""
+    """The day's samples on the grid, for each sampling rate that has any. Raises BadFormat above
+    FASTEST."""
     last = 0.0
     for rate in sorted({fragment.rate for fragment in reading.fragments}):
         if last and same_rate(rate, last):
             continue
         last = rate
         low, high = grid_index(station_day.start_ns, rate), grid_index(station_day.end_ns, rate)
+        if rate > FASTEST:
+            raise BadFormat(
+                str(station_day.trace), f"{rate:g} Hz, where up to {FASTEST} are written"
+            )
         waveform = oriented(reading.fragments, rate, low, high)
         if waveform.mask.any() or waveform.conflict is not None:
             yield rate, waveform

