@@ -320,10 +320,13 @@ def _late_component(put: Put) -> None:
 
 
 def _mended_record(put: Put) -> None:
-    """The object has as many bytes as before."""
-    body = bytearray(miniseed(NOISE, day_start_ns(DAY), "Z", 10.0))
-    body[5 * 512 + 100 : 5 * 512 + 200] = bytes(100)
-    put(DAY, "Z", bytes(body))
+    """All objects have as many bytes as later."""
+    for component in "ZN":
+        for k in range(2):
+            part = NOISE[k * NOISE_DAY : (k + 1) * NOISE_DAY]
+            body = bytearray(miniseed(part, day_start_ns(DAY) + k * DAY_NS, component, 10.0))
+            body[5 * 512 + 100 : 5 * 512 + 200] = bytes(100)
+            put(DAY + timedelta(days=k), component, bytes(body))
 
 
 def _web_page(put: Put) -> None:
