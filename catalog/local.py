@@ -82,14 +82,8 @@ class LocalStore:
             raise StoreUnavailable(error.errno, f"cannot read {url}: {error.strerror}") from error
 
     def create(self, key: str, body: bytes) -> bool:
-        try:
+        with writing(self.url_of(key)):
             return self._create(self._path(key), body)
-        except PermissionError as error:
-            raise AccessDenied(errno.EACCES, f"not writable: {self.url_of(key)}") from error
-        except OSError as error:  # a full disk, a file where a folder should be
-            raise StoreUnavailable(
-                error.errno, f"cannot write {self.url_of(key)}: {error.strerror}"
-            ) from error
 
     def _create(self, path: Path, body: bytes) -> bool:
         _make_folder(path.parent)
@@ -146,6 +140,19 @@ class LocalStore:
 
     def filesystem(self) -> Any:
         return fsspec.filesystem("file")
+
+
+@contextmanager
+def writing(url: str) -> Iterator[None]:
+    """What an operating system says of a failed write, as a StoreError that names it."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except PermissionError as error:
+        raise AccessDenied(errno.EACCES, f"not writable: {url}") from error
+    except OSError as error:  # a full disk, a file where a folder should be
+        raise StoreUnavailable(error.errno, f"cannot write {url}: {error.strerror}") from error
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -114,13 +114,9 @@ class S3Store:
             reply = await client.get_object(Bucket=self.bucket, Key=self._key(key), **(asked or {}))
             async with reply["Body"] as stream:
                 body = await stream.read()
-            _known(
-                reply,
-                self.url_of(key),
-                "ETag",
-                "ContentLength",
-                *(["ContentRange"] if asked else []),
-            )
+            _require(reply, self.url_of(key), "ETag", "ContentLength")
+            if asked:
+                _require(reply, self.url_of(key), "ContentRange")
             if len(body) != int(reply["ContentLength"]):
                 short = f"{len(body)} of {reply['ContentLength']} bytes arrived"
                 raise StoreUnavailable(errno.EIO, f"{self.url_of(key)}: {short}")
@@ -141,7 +137,7 @@ class S3Store:
     def _page(self, which: Mapping[str, Any]) -> Mapping[str, Any]:
         async def page(client: Any) -> Mapping[str, Any]:
             found: Mapping[str, Any] = await client.list_objects_v2(**which)
-            _known(found, f"s3://{self.bucket}/{which['Prefix']}*", "IsTruncated")
+            _require(found, f"s3://{self.bucket}/{which['Prefix']}*", "IsTruncated")
             return found
 
         return self._remembering(f"s3://{self.bucket}/{which['Prefix']}*", page)
@@ -162,7 +158,7 @@ class S3Store:
         return result
 
 
-def _known(reply: Mapping[str, Any], url: str, *fields: str) -> None:
+def _require(reply: Mapping[str, Any], url: str, *fields: str) -> None:
     """Raises StoreUnavailable for an answer of something between us and the store: a web page."""
     for field in fields:
         if field not in reply:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from catalog.errors import Refusal
-from catalog.local import LocalStore
+from catalog.local import LocalStore, writing
 from catalog.s3 import S3Store
 from catalog.verbs import (
     AccessDenied,
@@ -76,4 +76,5 @@ __all__ = [
     "fetch_all",
     "open_store",
     "refuse_credentials",
+    "writing",
 ]

@@ -39,18 +39,17 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """ends: of the URLs of the mended objects that picking a station-day reads, however the archive
-    was spelled."""
+    """urls: of the mended objects that picking a station-day reads."""
 
     store: Store
-    ends: Mapping[Cell, Set[str]]
+    urls: Mapping[Cell, Set[str]]
 
     def missed(self, rows: pa.Table, names: pa.ChunkedArray) -> NDArray[np.bool_]:
         """bool [row] of standing rows (LEDGER_SCHEMA), True where the commit did not read them all.
 
         names: NET.STA.LOC.BAND [row]. Raises CatalogError where a commit is damaged.
         """
-        known = pc.is_in(names, pa.array({name for name, _ in self.ends}, pa.string()))
+        known = pc.is_in(names, pa.array({name for name, _ in self.urls}, pa.string()))
         left = pc.is_in(rows["outcome"].cast(pa.string()), pa.array(LEFT_TO_RETRY, pa.string()))
         places = np.flatnonzero(pc.and_not(known, left).to_numpy())
         some = rows.select(["shard", "generation", "day"]).take(places)
@@ -59,16 +58,14 @@ class Mended:
         )
         asked: dict[str, dict[int, Set[str]]] = defaultdict(dict)
         for row in some.to_pylist():
-            if ends := self.ends.get((row["name"], (row["day"] - EPOCH).days)):
-                asked[commit_key(row["shard"], row["generation"])][row["place"]] = ends
+            if urls := self.urls.get((row["name"], (row["day"] - EPOCH).days)):
+                asked[commit_key(row["shard"], row["generation"])][row["place"]] = urls
         missed = np.zeros(rows.num_rows, bool)
         keys = list(asked)
         for first in range(0, len(keys), BATCH):
             for record in read_commits(self.store, keys[first : first + BATCH]):
-                for place, ends in asked[record.key].items():
-                    missed[place] = not all(
-                        any(url.endswith(end) for url in record.inputs) for end in ends
-                    )
+                for place, urls in asked[record.key].items():
+                    missed[place] = not urls <= record.inputs.keys()
         return missed
 
 
@@ -80,14 +77,15 @@ def mended(prepared: Prepared) -> Mended | None:
     traces = set(map(str, plan.traces))
     margin = max(margin_ns(rate) for c in assignment.candidates for rate in _rates(c.settings))
     first, last = ((day - EPOCH).days for day in (plan.start, plan.end))
-    ends: dict[Cell, set[str]] = defaultdict(set)
+    archive = assignment.archive.store()
+    urls: dict[Cell, set[str]] = defaultdict(set)
     for key in _once_unlooked(prepared.store, assignment.file_index):
         for trace, start_ns, end_ns in assignment.file_index[key].get("spans", ()):
             if trace in traces:
                 low, high = (start_ns - margin) // DAY_NS, -(-(end_ns + margin) // DAY_NS)
                 for day in range(max(low, first), min(high, last)):
-                    ends[trace, day].add(f"/{printable(key)}")
-    return Mended(prepared.store, ends) if ends else None
+                    urls[trace, day].add(archive.url_of(key))
+    return Mended(prepared.store, urls) if urls else None
 
 
 def _once_unlooked(store: Store, index: Index) -> Set[str]:

@@ -38,6 +38,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Page:
+    """A web page, of something between the endpoint and us that takes it upon itself to answer."""
+
+
+@dataclass(frozen=True)
 class Cut:
     """The endpoint's answer, broken off after so many bytes of its body."""
 
@@ -66,7 +71,7 @@ class Stale:
     """The answer that the endpoint gave to the same request before, where there was one."""
 
 
-Fault = Answer | Cut | Drop | LoseReply | Delay | Stale
+Fault = Answer | Page | Cut | Drop | LoseReply | Delay | Stale
 
 
 @dataclass
@@ -199,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
         match fault:
             case Answer():
                 return self._refuse(fault, access_key)
+            case Page():
+                return self._say(200, b"<html><body>Log in first</body></html>", {})
             case Drop():
                 return self._hang_up()
             case Delay(seconds):
@@ -239,12 +246,15 @@ class _Handler(BaseHTTPRequestHandler):
         message = fault.message.format(key=access_key)
         error = f"<Error><Code>{fault.code}</Code><Message>{message}</Message></Error>"
         text = b"" if self.command == "HEAD" else error.encode()
-        self.send_response_only(fault.status)
-        for key, value in {**fault.headers, "Content-Length": str(len(text))}.items():
+        return self._say(fault.status, text, fault.headers)
+
+    def _say(self, status: int, text: bytes, headers: Mapping[str, str]) -> int:
+        self.send_response_only(status)
+        for key, value in {**headers, "Content-Length": str(len(text))}.items():
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(text)
-        return fault.status
+        return status
 
     def _hang_up(self) -> int:
         self.close_connection = True

@@ -6,7 +6,6 @@ that reading it back assembles to the same waveform as the objects that it was m
 
 from __future__ import annotations
 
-import errno
 import json
 import uuid
 import warnings
@@ -22,7 +21,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
 from catalog.schema import COMPONENTS, DAY_NS, Flag, Outcome, StationDay, TraceId
-from catalog.store import AccessDenied, Store, StoreError, StoreUnavailable
+from catalog.store import Store, StoreError, writing
 from workers.archives.archive import Archive, TooMuch
 from workers.archives.verdicts import (
     EMPTY,
@@ -152,23 +151,26 @@ def _ingest_day(
         if before is None:
             pass_verdict(destination, path, EMPTY, b"")
         return Ingested(station_day, "empty", detail=detail)
-    known = ("inputs", dict(reading.inputs)), ("listed", listed)
-    if before is not None and not waveforms:
-        return Ingested(station_day, "unreadable", detail=f"{detail}; {STILL}")
-    if before is not None and (gone := before["inputs"].keys() - reading.inputs.keys()):
-        return Ingested(station_day, "kept", detail=f"{min(gone)}: is gone; {STILL}")
-    if before is not None and all(before.get(key) == now for key, now in known):
-        return Ingested(station_day, "kept", detail=detail)
-    writing = uuid.uuid4().hex[:12] if waveforms else ""
-    folders = [(f"{writing}/{rate:.12g}Hz", rate, waveform) for rate, waveform in waveforms]
-    for folder, rate, waveform in folders:
-        _write_rate(destination, f"{path}/{folder}", rate, waveform)
+    if before is not None:
+        if not waveforms:
+            return Ingested(station_day, "unreadable", detail=f"{detail}; {STILL}")
+        gone = before["inputs"].keys() - reading.inputs.keys()
+        if gone and not _has_grown(before, listed):
+            return Ingested(station_day, "kept", detail=f"{min(gone)}: is gone; {STILL}")
+        if (before["inputs"], before.get("listed")) == (reading.inputs, listed):
+            return Ingested(station_day, "kept", detail=detail)
+    attempt = uuid.uuid4().hex[:12]
+    folders = [(f"{attempt}/{rate:.12g}Hz", rate, waveform) for rate, waveform in waveforms]
+    with writing(destination.url_of(path)):
+        for folder, rate, waveform in folders:
+            _write_rate(destination, f"{path}/{folder}", rate, waveform)
     attributes = {
         "format": FORMAT,
         "trace": str(station_day.trace),
         "day": station_day.day.isoformat(),
         "rates": [folder for folder, _, _ in folders],
-        **dict(known),
+        "inputs": dict(reading.inputs),
+        "listed": listed,
         "absent": (station_day.start_ns, station_day.end_ns) in reading.absent,
         "lost": [lost.why for lost in reading.lost],
         "flags": flags + _rotated(waveforms),
@@ -196,6 +198,12 @@ def _samples_of(destination: Store, path: str) -> dict[str, Any] | None:
         return attributes_of(destination.fetch(f"{path}/{last.name}")[0], destination.url_of(path))
     except BadFormat:  # of no version that is read: written anew
         return None
+
+
+def _has_grown(before: Mapping[str, Any], listed: list[int | None]) -> bool:
+    """Whether the day itself is listed with more bytes than when it was written."""
+    size = (before.get("listed") or listed)[1]
+    return (listed[1] or 0) > (size or 0)
 
 
 def _wants(attributes: Mapping[str, Any]) -> bool:
@@ -286,18 +294,6 @@ def _rotated(waveforms: list[tuple[float, Waveform]]) -> list[tuple[int, int, in
 
 
 def _write_rate(destination: Store, path: str, rate: float, waveform: Waveform) -> None:
-    url = destination.url_of(path)
-    try:
-        _write_group(destination, path, rate, waveform)
-    except StoreError:
-        raise
-    except PermissionError as error:
-        raise AccessDenied(errno.EACCES, f"not writable: {url}") from error
-    except OSError as error:  # a full disk, a file where a folder should be
-        raise StoreUnavailable(error.errno, f"cannot write {url}: {error.strerror}") from error
-
-
-def _write_group(destination: Store, path: str, rate: float, waveform: Waveform) -> None:
     store = zarr_store(destination, path)
     zarr.create_group(
         store,

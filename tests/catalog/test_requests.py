@@ -25,7 +25,7 @@ from catalog.store import (
     fetch_all,
     open_store,
 )
-from tests.faults import Answer, Cut, Delay, Drop, FaultyS3, LoseReply, Stale
+from tests.faults import Answer, Cut, Delay, Drop, FaultyS3, LoseReply, Page, Stale
 
 BODY = bytes(range(256)) * 40
 
@@ -50,7 +50,7 @@ PASSING = [
     Answer(503, "ServiceUnavailable"),
     Answer(500, "InternalError"),
     Answer(400, "RequestTimeout"),
-    Answer(200, "OfAnother"),
+    Page(),
     Drop(),
     Cut(0),
     Cut(5000),
@@ -109,7 +109,7 @@ def test_a_listing_is_tried_as_an_object_is(s3: Any, store: Store, faulty_s3: Fa
     name = f"LIST /{s3.bucket}/store/"
     faulty_s3.fail(Answer(503, "SlowDown"), "LIST", times=2)
     faulty_s3.fail(Cut(40), "LIST", times=1)
-    faulty_s3.fail(Answer(200, "OfAnother"), "LIST", times=1)
+    faulty_s3.fail(Page(), "LIST", times=1)
     assert [entry.key for entry in store.list()] == ["a"]
     assert faulty_s3.asked == {name: 5}
     faulty_s3.fail(Answer(429, "TooManyRequests"), "LIST")

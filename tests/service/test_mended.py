@@ -151,6 +151,18 @@ def test_a_station_that_told_nothing_is_planned_when_it_tells_something(
     assert spoilt.complete().won == 0
 
 
+def test_objects_of_one_name_in_two_folders_are_two(spoilt: Any, of_whole_files: Any) -> None:
+    for component, name in (("Z", "one.ms"), ("N", "deeper/one.ms")):
+        (path,) = spoilt.archive.glob(f"2024/XX/ONE/HH{component}.D/*.061")
+        (spoilt.archive / name).parent.mkdir(exist_ok=True)
+        path.rename(spoilt.archive / name)
+    mend = spoil(spoilt, "one.ms")
+    spoilt.complete()
+    mend()
+    spoilt.complete()
+    assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
+
+
 def rows_of(trial: Any, station: str, day: int) -> Iterator[dict[str, Any]]:
     for row in trial.rows()["coverage"]:
         if (row["station"], row["day"].day) == (station, day):

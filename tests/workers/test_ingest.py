@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import resource
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,79 +16,27 @@ import pytest
 import xarray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from obspy import Stream, Trace, UTCDateTime
 
-from catalog.schema import DAY_NS, Flag, Outcome, TraceId, day_of, day_start_ns
+from catalog.schema import DAY_NS, Flag, Outcome, day_of, day_start_ns
 from catalog.store import LocalStore, StoreUnavailable, open_store
-from workers.archives import Archive, ArchiveConfig, TooMuch, open_archive
+from tests.workers.ingested import (
+    DAY,
+    END,
+    HH,
+    NOISE,
+    NOISE_DAY,
+    SECOND,
+    assert_equal,
+    assert_same,
+    done,
+    miniseed,
+    opened,
+    put_day,
+)
+from workers.archives import TooMuch
 from workers.archives import objects as gathering
 from workers.archives.zarr import FORMAT, group_path
-from workers.ingest import Ingested, ingest
-from workers.waveform import Reading, Waveform, assemble, grid_index
-
-HH = TraceId("XX", "SYN", "", "HH")
-DAY = date(2022, 2, 5)
-END = DAY + timedelta(days=3)
-SECOND = 1_000_000_000
-
-
-def miniseed(samples: NDArray[np.generic], start_ns: int, component: str, rate: float) -> bytes:
-    header = {
-        "network": "XX",
-        "station": "SYN",
-        "channel": "HH" + component,
-        "sampling_rate": rate,
-        "starttime": UTCDateTime(ns=start_ns),
-    }
-    out = io.BytesIO()
-    encoding = "FLOAT32" if samples.dtype == np.float32 else "STEIM2"
-    Stream([Trace(samples, header)]).write(out, "MSEED", encoding=encoding, reclen=512)
-    return out.getvalue()
-
-
-def put_day(root: str, day: date, component: str, body: bytes) -> None:
-    name = f"XX.SYN..HH{component}.D.{day:%Y.%j}"
-    open_store(root).create(f"{day.year}/XX/SYN/HH{component}.D/{name}", body)
-
-
-def opened(kind: str, root: str) -> Archive:
-    return open_archive(ArchiveConfig.model_validate({"kind": kind, "root": root}))
-
-
-def done(source: str, destination: str) -> list[Ingested]:
-    return list(ingest(opened("sds", source), open_store(destination), DAY, END))
-
-
-def origins(waveform: Waveform) -> NDArray[np.int64]:
-    """Offset of every sample that there is, by component."""
-    index = np.arange(waveform.start, waveform.stop)
-    found = np.zeros(waveform.mask.shape, np.int64)
-    for row, table in enumerate(waveform.offsets):
-        if len(table):
-            place = np.maximum(np.searchsorted(table[:, 0], index, side="right") - 1, 0)
-            found[row] = table[place, 1]
-    return np.where(waveform.mask, found, 0)
-
-
-def assert_same(a: Archive, b: Archive, rate: float, start_ns: int, end_ns: int) -> Waveform:
-    one, two = (archive.read(HH, start_ns, end_ns) for archive in (a, b))
-    return assert_equal(one, two, rate, start_ns, end_ns)
-
-
-def assert_equal(a: Reading, b: Reading, rate: float, start_ns: int, end_ns: int) -> Waveform:
-    low, high = grid_index(start_ns, rate), grid_index(end_ns, rate)
-    one, two = (assemble(reading.fragments, rate, low, high) for reading in (a, b))
-    assert one.data.dtype == two.data.dtype
-    np.testing.assert_array_equal(one.data, two.data)
-    np.testing.assert_array_equal(one.mask, two.mask)
-    np.testing.assert_array_equal(origins(one), origins(two))
-    nothing = np.zeros(high - low, bool)
-    np.testing.assert_array_equal(
-        nothing if one.conflict is None else one.conflict,
-        nothing if two.conflict is None else two.conflict,
-    )
-    return one
+from workers.ingest import ingest
 
 
 @st.composite
@@ -247,180 +192,6 @@ def test_a_lost_shard_is_told_and_never_read_as_filling(tmp_path: Path, lost: st
     )
 
 
-def test_days_that_cannot_be_read_are_told_until_they_can(tmp_path: Path) -> None:
-    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
-    put_day(source, DAY, "Z", b"<html>maintenance</html>")
-    (one,) = done(source, destination)
-    assert one.state == "unreadable" and "HTML" in one.detail
-    archive = opened("zarr", destination)
-    assert [(one.trace, one.day) for one in archive.holdings(DAY, END)] == [(HH, DAY)]
-    start = day_start_ns(DAY)
-    reading = archive.read(HH, start, start + DAY_NS)
-    (lost,) = reading.lost
-    assert (lost.outcome, lost.start_ns, lost.end_ns) == (Outcome.BAD_FORMAT, start, start + DAY_NS)
-    assert "could not be read when it was ingested" in lost.why and "HTML" in lost.why
-    assert not reading.fragments
-
-    assert [one.state for one in done(source, destination)] == ["unreadable"], "and again"
-    next(Path(source).rglob("*.D.*.*")).unlink()
-    put_day(source, DAY, "Z", miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0))
-    assert [one.state for one in done(source, destination)] == ["written"]
-    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
-    assert not reading.lost and len(reading.fragments) == 1
-
-
-def test_the_last_that_was_found_of_a_day_without_samples_holds(tmp_path: Path) -> None:
-    """Unreadable, unusable, gone, in any order and again; then it can be read."""
-    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
-    start, archive = day_start_ns(DAY), opened("zarr", destination)
-    sound = miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0)
-    put_day(source, DAY, "Z", b"")
-    (name,) = Path(source).rglob("*.D.*.*")
-    later = DAY + timedelta(days=1)  # the days beside one that is listed are looked into, too
-    put_day(source, later, "Z", miniseed(np.arange(99, dtype=np.int32), start + DAY_NS, "Z", 100.0))
-    page, other = b"<html>maintenance</html>", sound.replace(b"SYN", b"OTH")
-    for turn, body in enumerate([page, b"<html>again</html>", other, page, other, None, page]):
-        name.unlink(missing_ok=True)
-        name.parent.mkdir(exist_ok=True)
-        if body is not None:
-            name.write_bytes(body)
-        for _ in range(2):
-            _ = done(source, destination)
-            held = [one.day for one in archive.holdings(DAY, later)]
-            reading = archive.read(HH, start, start + DAY_NS)
-            told = [text for text, _, _ in reading.detail]
-            assert (bool(held), bool(reading.lost), bool(told)) == (
-                body is not None,
-                body not in (None, other),
-                body == other,
-            ), turn
-    folder = Path(destination) / group_path(HH, DAY)
-    assert len(list(folder.iterdir())) == 7, "what is found again is not said again"
-    name.write_bytes(sound)
-    assert [one.state for one in done(source, destination)] == ["written", "written"]
-    assert [one.state for one in done(source, destination)] == ["kept", "kept"]
-    reading = archive.read(HH, start, start + DAY_NS)
-    assert len(reading.fragments) == 1 and not (reading.lost or reading.detail)
-
-
-NOISE = np.random.default_rng(5).integers(-999, 999, 2 * 864_000).astype(np.int32)
-NOISE_DAY = 864_000
-
-Put = Callable[[date, str, bytes], None]
-
-
-def _late_day(put: Put) -> None:
-    """A sample of the second day stands in the first one's object; its own comes later."""
-    put(DAY, "Z", miniseed(NOISE[: NOISE_DAY + 1], day_start_ns(DAY), "Z", 10.0))
-
-
-def _late_component(put: Put) -> None:
-    for component in "ZN":
-        put(DAY, component, miniseed(NOISE, day_start_ns(DAY), component, 10.0))
-
-
-def _mended_record(put: Put) -> None:
-    """All objects have as many bytes as later."""
-    for component in "ZN":
-        for k in range(2):
-            part = NOISE[k * NOISE_DAY : (k + 1) * NOISE_DAY]
-            body = bytearray(miniseed(part, day_start_ns(DAY) + k * DAY_NS, component, 10.0))
-            body[5 * 512 + 100 : 5 * 512 + 200] = bytes(100)
-            put(DAY + timedelta(days=k), component, bytes(body))
-
-
-def _web_page(put: Put) -> None:
-    """Of the second day there is a spill that can be read."""
-    put(DAY, "Z", miniseed(NOISE[: NOISE_DAY + 30], day_start_ns(DAY), "Z", 10.0))
-    put(DAY + timedelta(days=1), "Z", b"<html>maintenance</html>")
-
-
-@pytest.mark.parametrize("early", [_late_day, _late_component, _mended_record, _web_page])
-def test_what_comes_to_the_source_later_is_ingested(
-    early: Callable[[Put], None], tmp_path: Path
-) -> None:
-    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
-    early(partial(put_day, source))
-    for state in ("written", "kept"):
-        assert {one.state for one in done(source, destination)} == {state}
-    shutil.rmtree(source)
-    for component in "ZN":
-        for k in range(2):
-            body = miniseed(
-                NOISE[k * NOISE_DAY : (k + 1) * NOISE_DAY],
-                day_start_ns(DAY) + k * DAY_NS,
-                component,
-                10.0,
-            )
-            put_day(source, DAY + timedelta(days=k), component, body)
-    assert {one.state for one in done(source, destination)} == {"written"}
-    span = day_start_ns(DAY), day_start_ns(DAY) + 2 * DAY_NS
-    archive = opened("zarr", destination)
-    whole = assert_same(opened("sds", source), archive, 10.0, *span)
-    assert whole.mask[:2].all() and not archive.read(HH, *span).flags
-    assert {one.state for one in done(source, destination)} == {"kept"}
-
-
-@pytest.mark.parametrize("body", [None, b"<html>maintenance</html>", b"OTHER"])
-def test_samples_are_kept_when_their_source_goes(tmp_path: Path, body: bytes | None) -> None:
-    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
-    start = day_start_ns(DAY)
-    sound = miniseed(np.arange(6000, dtype=np.int32), start, "Z", 100.0)
-    for k in range(2):
-        day = miniseed(np.arange(6000, dtype=np.int32), start + k * DAY_NS, "Z", 100.0)
-        put_day(source, DAY + timedelta(days=k), "Z", day)
-    assert [one.state for one in done(source, destination)] == ["written", "written"]
-    (name,) = Path(source).rglob("*.D.*.036")
-    name.unlink()
-    if body is not None:
-        name.write_bytes(2 * sound.replace(b"SYN", b"OTH") if body == b"OTHER" else body)
-    first = done(source, destination)[0]
-    if body is not None:
-        assert first.state == "unreadable" and "before is kept" in first.detail
-    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
-    assert len(reading.fragments) == 1 and not (reading.lost or reading.detail)
-
-
-@pytest.mark.parametrize("components", ["ZN", "N"])
-def test_what_is_left_of_a_day_in_other_objects_does_not_take_its_place(
-    tmp_path: Path, components: str
-) -> None:
-    """The next day's first record begins before midnight; the day's own objects are purged."""
-    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
-    start, early = day_start_ns(DAY), 30
-    for component in "ZN":
-        put_day(
-            source, DAY, component, miniseed(NOISE[: NOISE_DAY - early], start, component, 10.0)
-        )
-        later = miniseed(NOISE[NOISE_DAY - early :], start + DAY_NS - 3 * SECOND, component, 10.0)
-        put_day(source, DAY + timedelta(days=1), component, later)
-    assert {one.state for one in done(source, destination)} == {"written"}
-    for component in components:
-        next(Path(source).rglob(f"*HH{component}*.036")).unlink()
-    first = done(source, destination)[0]
-    assert first.state == "kept" and "is gone; what was ingested before is kept" in first.detail
-    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
-    assert assemble(reading.fragments, 10.0, *span_of(start, 10.0)).mask[:2].all()
-
-
-def span_of(start_ns: int, rate: float) -> tuple[int, int]:
-    return grid_index(start_ns, rate), grid_index(start_ns + DAY_NS, rate)
-
-
-def test_a_day_is_whole_once_the_one_beside_it_is_mended(tmp_path: Path) -> None:
-    source, destination = str(tmp_path / "sds"), str(tmp_path / "zarr")
-    start, early = day_start_ns(DAY), 30
-    put_day(source, DAY, "Z", miniseed(NOISE[: NOISE_DAY - early], start, "Z", 10.0))
-    later = miniseed(NOISE[NOISE_DAY - early :], start + DAY_NS - 3 * SECOND, "Z", 10.0)
-    put_day(source, DAY + timedelta(days=1), "Z", bytes(len(later)))
-    assert [one.state for one in done(source, destination)] == ["written", "unreadable"]
-    next(Path(source).rglob("*.037")).write_bytes(later)
-    assert [one.state for one in done(source, destination)] == ["written", "written"]
-    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
-    assert assemble(reading.fragments, 10.0, *span_of(start, 10.0)).mask[0].all()
-    assert [one.state for one in done(source, destination)] == ["kept", "kept"]
-
-
 def test_a_day_of_many_samples_is_read_in_halves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,7 +221,7 @@ def test_what_cannot_be_written_says_where(tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # as a disk that is full
     try:
-        with pytest.raises(StoreUnavailable, match=r"cannot write .*10Hz.*too large"):
+        with pytest.raises(StoreUnavailable, match=r"cannot write .*2022-02-05: .*too large"):
             done(source, destination)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

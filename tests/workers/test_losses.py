@@ -416,6 +416,26 @@ def test_a_day_of_nothing_says_what_the_day_beside_it_may_bring(
     assert found[DAYS[1]].flags == flag
 
 
+def test_a_day_of_another_station_counts_as_not_there(sds: Path, candidate: Candidate) -> None:
+    """What comes in its place may reach far over midnight."""
+    for component in "ZNE":
+        path = sds_path(sds, TRACE, component, MIDDLE)
+        late = read(str(path)).trim(starttime=UTCDateTime(ns=MIDDLE + 150 * NS))
+        late.write(str(path), "MSEED", reclen=512)
+        path = sds_path(sds, TRACE, component, BEGIN)
+        early = read(str(path))
+        for trace in early:
+            trace.stats.starttime -= 20_000
+        early.write(str(path), "MSEED", reclen=512)
+    assert picked(local(sds), candidate)[DAYS[1]].flags & Flag.BREAKS_OFF == 0
+    for component in "ZNE":
+        path = sds_path(sds, TRACE, component, BEGIN)
+        path.write_bytes(path.read_bytes().replace(TRACE.station.encode(), b"OTH"))
+    found = picked(local(sds), candidate)
+    assert found[DAYS[0]].outcome is Outcome.BAD_FORMAT
+    assert found[DAYS[1]].flags & Flag.BREAKS_OFF
+
+
 def test_a_store_that_does_not_answer_ends_the_shard_even_for_a_halo(
     stored: ArchiveConfig, faulty_s3: FaultyS3, candidate: Candidate
 ) -> None:
