@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -20,18 +21,35 @@ from scipy.ndimage import uniform_filter1d
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+import service.bench.stages
+import workers.span
 import workers.tensors
 from catalog.schema import StationDay, TraceId
 from service.bench.parity import SAME_PICK_S, Pair, Tally, compare, spread
 from service.bench.report import bench_tables
 from service.bench.speed import BREAK_EVEN, KINDS, RAY_UNITS, bench, bench_compute, gpu_share
-from service.bench.stages import ASSEMBLE, COPY, FORWARD, READ, STAGES, WINDOWS, stage_seconds
+from service.bench.stages import (
+    ASSEMBLE,
+    COPY,
+    FORWARD,
+    PEAKS,
+    READ,
+    REST,
+    ROWS,
+    STACK,
+    STAGES,
+    WINDOWS,
+    stage_seconds,
+)
 from service.cli import main
 from tests.spans import pick_span
 from workers.archives import Archive, ArchiveConfig, open_archive
+from workers.archives.daily import DailyArchive
 from workers.candidate import Candidate
+from workers.compiled import CompiledEngine
 from workers.device import device_at_hand
 from workers.engines import Engine, open_engine
+from workers.span import Span
 from workers.synthetic import station_day, write_sds
 from workers.weights import resolve
 from workers.windows import Stack
@@ -315,17 +333,76 @@ def test_every_worker_finds_its_share_of_the_gpu(workers: int) -> None:
     assert 0 < units * workers <= RAY_UNITS
 
 
-@pytest.mark.parametrize("engine", ["exact", "fast"])
-def test_stages_account_for_the_time(archive: Archive, engine: str) -> None:
-    before = vars(workers.tensors)["cut"], Stack.add
-    seconds = stage_seconds(archive, [DAY], candidate(open_engine(engine)), "cpu")
-    assert (vars(workers.tensors)["cut"], Stack.add) == before, "the hooks are gone"
-    assert set(seconds) == set(STAGES)
-    assert min(seconds.values()) >= 0
-    assert all(seconds[name] > 0 for name in STAGES if name != COPY)
-    # the grid is a day's, with minutes of data on it
-    assert max(STAGES, key=lambda name: (name != ASSEMBLE) * seconds[name]) == FORWARD
-    assert seconds[FORWARD] > 2 * (seconds[READ] + seconds[WINDOWS])
+class Hands:
+    """A clock that only what is planted moves: a second a call."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = 0.0
+        self._patch = monkeypatch.setattr
+        self._patch(service.bench.stages, "waited_for", lambda device: lambda: self.time)
+
+    def plant(self, owner: Any, name: str) -> None:
+        def slow(*args: Any, **kwargs: Any) -> Any:
+            self.time += 1
+            return original(*args, **kwargs)
+
+        original = getattr(owner, name)
+        self._patch(owner, name, slow)
+
+    def stages(self, archive: Archive, picking: Candidate) -> dict[str, float]:
+        """Seconds of the stages that took any, which are all that passed."""
+        before = vars(workers.tensors)["cut"], Stack.add
+        seconds = stage_seconds(archive, [DAY], picking, "cpu")
+        assert (vars(workers.tensors)["cut"], Stack.add) == before, "the hooks are gone"
+        assert tuple(seconds) == STAGES
+        assert sum(seconds.values()) == self.time / 2 > 0, "picked once before"
+        return {name: spent for name, spent in seconds.items() if spent}
+
+
+SAMPLES = [
+    (DailyArchive, "read", READ),
+    (workers.span, "on_grid", ASSEMBLE),
+    (Span, "refusal", REST),
+    (workers.span, "find_peaks", PEAKS),
+    (workers.span, "rows", ROWS),
+]
+ARITHMETIC = [
+    (workers.tensors, "cut", WINDOWS),
+    (workers.tensors, "normalise", WINDOWS),
+    (torch.nn.Conv1d, "forward", FORWARD),
+    (Stack, "add", STACK),
+    (Stack, "curves", STACK),
+    (workers.tensors, "mean", COPY),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "stage"), SAMPLES + ARITHMETIC)
+def test_time_counts_where_it_passes(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, stage: str
+) -> None:
+    hands = Hands(monkeypatch)
+    hands.plant(owner, name)
+    assert set(hands.stages(archive, candidate(open_engine("exact")))) == {stage}
+
+
+def test_the_kernel_says_what_its_parts_took(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine("fast")
+    if not isinstance(engine, CompiledEngine):
+        pytest.skip("no kernel for this CPU")
+    hands, curves = Hands(monkeypatch), CompiledEngine.curves
+
+    def slow(self: CompiledEngine, *args: Any) -> Any:
+        before = self.seconds.copy()
+        result = curves(self, *args)
+        assert (self.seconds > before).all(), "it measures each of them"
+        self.seconds[:] = before + np.array([2, 6, 4])
+        hands.time += 12
+        return result
+
+    monkeypatch.setattr(CompiledEngine, "curves", slow)
+    assert hands.stages(archive, candidate(engine)) == {WINDOWS: 2, FORWARD: 6, STACK: 4}
 
 
 @pytest.mark.slow
