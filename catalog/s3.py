@@ -130,14 +130,17 @@ class S3Store:
         while True:
             page = self._page(which)
             yield page
-            if "NextContinuationToken" not in page:
+            if not page["IsTruncated"]:
                 return
             which["ContinuationToken"] = page["NextContinuationToken"]
 
     def _page(self, which: Mapping[str, Any]) -> Mapping[str, Any]:
         async def page(client: Any) -> Mapping[str, Any]:
             found: Mapping[str, Any] = await client.list_objects_v2(**which)
-            _require(found, f"s3://{self.bucket}/{which['Prefix']}*", "IsTruncated")
+            url = f"s3://{self.bucket}/{which['Prefix']}*"
+            _require(found, url, "IsTruncated")
+            if found["IsTruncated"]:  # where to go on from, without which the rest would be lost
+                _require(found, url, "NextContinuationToken")
             return found
 
         return self._remembering(f"s3://{self.bucket}/{which['Prefix']}*", page)

@@ -30,8 +30,8 @@ from workers.span import margin_ns
 BATCH = 1000
 """Commits that are held at a time; each names all that it read."""
 
-LEFT_TO_RETRY = (Outcome.FAILED, Outcome.ACCESS_DENIED, Outcome.BAD_FORMAT)
-"""Outcomes whose commits do not say what was read; what is lacking, they say themselves."""
+LEFT_TO_RETRY = (Outcome.FAILED, Outcome.ACCESS_DENIED)
+"""Outcomes that say themselves what is lacking, and are tried again when they are named."""
 
 Cell = tuple[str, int]
 """NET.STA.LOC.BAND and a day, counted from EPOCH."""

@@ -41,6 +41,8 @@ class Answer:
 class Page:
     """A web page, of something between the endpoint and us that takes it upon itself to answer."""
 
+    body: bytes = b"<html><body>Log in first</body></html>"
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -204,8 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
         match fault:
             case Answer():
                 return self._refuse(fault, access_key)
-            case Page():
-                return self._say(200, b"<html><body>Log in first</body></html>", {})
+            case Page(page):
+                return self._say(200, page, {})
             case Drop():
                 return self._hang_up()
             case Delay(seconds):

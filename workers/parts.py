@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
@@ -51,23 +51,31 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
+class Ungathered:
+    """A span of which nothing can be picked. inputs: of what was read in vain."""
+
+    picked: Picked
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """[start_ns, end_ns) of a station-day: what there is, or why there is nothing."""
+    """[start_ns, end_ns) of a station-day, as it was read."""
 
     start_ns: int
     end_ns: int
-    read: Gathered | Picked
+    read: Gathered | Ungathered
 
 
 def in_parts(
-    read: Callable[[int, int], Gathered | Picked], start_ns: int, end_ns: int
+    read: Callable[[int, int], Gathered | Ungathered], start_ns: int, end_ns: int
 ) -> Iterator[Part]:
     """[start_ns, end_ns) in order, halved wherever `read` says TooMuch."""
     try:
         yield Part(start_ns, end_ns, read(start_ns, end_ns))
     except TooMuch as error:
         if end_ns - start_ns <= SHORTEST_NS:
-            yield Part(start_ns, end_ns, Picked(Outcome.FAILED, str(error)))
+            yield Part(start_ns, end_ns, Ungathered(Picked(Outcome.FAILED, str(error))))
         else:
             middle = (start_ns + end_ns) // 2
             yield from in_parts(read, start_ns, middle)

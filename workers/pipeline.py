@@ -22,7 +22,7 @@ from workers.candidate import Candidate
 from workers.decode import BadFormat
 from workers.filtering import filtered
 from workers.losses import retriable, settled
-from workers.parts import Gathered, Part, ahead, in_parts
+from workers.parts import Gathered, Part, Ungathered, ahead, in_parts
 from workers.picked import Picked, joined
 from workers.quality import Quality
 from workers.recipe import Curve
@@ -134,15 +134,16 @@ def pick_shard(
     again as a whole. A day with more samples than one reading may have is read and picked in parts.
     """
 
-    def read(trace: TraceId, start_ns: int, end_ns: int) -> Gathered | Picked:
+    def read(trace: TraceId, start_ns: int, end_ns: int) -> Gathered | Ungathered:
         found = _widely(archive, trace, start_ns, end_ns, candidates)
         met = retriable(found, start_ns, end_ns)
         try:
             reading = settled(found, start_ns, end_ns)
         except AccessDenied as error:
-            return Picked(Outcome.ACCESS_DENIED, error.strerror or str(error), met=met)
+            why = Picked(Outcome.ACCESS_DENIED, error.strerror or str(error), met=met)
+            return Ungathered(why, found.inputs)
         except BadFormat as error:
-            return Picked(Outcome.BAD_FORMAT, str(error), met=met)
+            return Ungathered(Picked(Outcome.BAD_FORMAT, str(error), met=met), found.inputs)
         return Gathered.of(reading, trace, start_ns, end_ns, grounds)
 
     grounds = {candidate.ground for candidate in candidates}
@@ -173,9 +174,14 @@ def _picked(
             pick_gathered([p.read for _, p in group if isinstance(p.read, Gathered)], candidates)
         )
         told: list[tuple[StationDay, int, Mapping[str, str], Mapping[str, Picked]]] = [
-            (day, part.end_ns, part.read.inputs, next(found))
-            if isinstance(part.read, Gathered)
-            else (day, part.end_ns, {}, dict.fromkeys((c.name for c in candidates), part.read))
+            (
+                day,
+                part.end_ns,
+                part.read.inputs,
+                next(found)
+                if isinstance(part.read, Gathered)
+                else dict.fromkeys((c.name for c in candidates), part.read.picked),
+            )
             for day, part in group
         ]
         yield from told  # and no part: its samples would be held while the next ones are picked

@@ -32,5 +32,5 @@ def spans_over(
 
     for part in in_parts(read, start_ns, end_ns):
         if not isinstance(part.read, Gathered):
-            raise BadFormat(str(trace), part.read.why)
+            raise BadFormat(str(trace), part.read.picked.why)
         yield part.read.spans[rate, quality]

@@ -93,7 +93,7 @@ class Lost:
 class Reading:
     """What an archive holds of one trace over a span.
 
-    inputs: URL -> ETag of every object that was read. flags: (bits of `catalog.schema.Flag`,
+    inputs: URL -> ETag of every object that could be read. flags: (bits of `catalog.schema.Flag`,
     start ns, end ns), what holds over [start, end). detail: problems met of the trace, each where;
     at_large: and those of its objects that are of no trace in particular, which no outcome rests
     on. repairs: ns, one for each record that was skipped or equals another. lost: objects that

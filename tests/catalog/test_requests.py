@@ -119,6 +119,16 @@ def test_a_listing_is_tried_as_an_object_is(s3: Any, store: Store, faulty_s3: Fa
     assert faulty_s3.asked == {name: 5 + requests.ATTEMPTS}
 
 
+def test_a_listing_that_says_there_is_more_and_not_where_is_none(
+    store: Store, faulty_s3: FaultyS3
+) -> None:
+    """As of a store that pages by markers."""
+    first = b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"
+    faulty_s3.fail(Page(first), "LIST")
+    with pytest.raises(StoreUnavailable, match="without NextContinuationToken"):
+        list(store.list())
+
+
 def test_zarr_and_duckdb_ask_under_the_same_policy(
     s3: Any, store: Store, faulty_s3: FaultyS3
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from catalog.query import Catalog
 from service import provenance
 from service.cli import main
+from service.dispatch import Dispatch
 from service.status import read_status
 
 Standing = Counter[tuple[str, int, str, int]]
@@ -160,6 +161,55 @@ def test_objects_of_one_name_in_two_folders_are_two(spoilt: Any, of_whole_files:
     spoilt.complete()
     mend()
     spoilt.complete()
+    assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
+
+
+def test_a_day_that_was_of_no_use_without_it_is_picked(
+    spoilt: Any, new_trial: Callable[[], Any]
+) -> None:
+    """U and V alone are bad_format; W is mended."""
+    for component, tilted in zip("ZNE", "WVU", strict=True):
+        for path in spoilt.archive.glob(f"2024/XX/ONE/HH{component}.D/*"):
+            body = path.read_bytes()
+            path.write_bytes(body.replace(f"HH{component}".encode(), f"HH{tilted}".encode()))
+    fresh = new_trial()
+    fresh.kind, fresh.archive = "files", spoilt.archive
+    fresh.complete()
+    mend = spoil(spoilt, "2024/XX/ONE/HHZ.D/*.061")
+    spoilt.complete()
+    assert {row["outcome"] for row in rows_of(spoilt, "ONE", 1)} == {"bad_format"}
+    mend()
+    spoilt.complete()
+    assert spoilt.rows(OWN) == fresh.rows(OWN)
+    assert spoilt.complete().won == 0
+
+
+def test_what_breaks_after_it_was_planned_is_picked_once_it_is_mended(
+    spoilt: Any,
+    of_whole_files: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mends: list[Callable[[], None]] = []
+
+    class Spoiling(Dispatch):
+        def __iter__(self) -> Iterator[Any]:
+            mends.append(spoil(spoilt, "2024/XX/ONE/HHZ.D/*.061"))
+            return super().__iter__()
+
+    def run(code: int) -> int:
+        assert main(["run", str(spoilt.campaign()), "--json"]) == code
+        done: int = json.loads(capsys.readouterr().out)["done_now"]
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.run.Dispatch", Spoiling)
+        assert run(0) == sum(standing(of_whole_files).values())
+    assert {row["n_components"] for row in rows_of(spoilt, "ONE", 1)} == {2}
+    assert run(1) == 0, "it is seen to tell nothing"
+    for mend in mends:
+        mend()
+    assert [run(0), run(0)] == [4, 0]
     assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
 
 

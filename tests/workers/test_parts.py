@@ -22,7 +22,7 @@ from workers.archives import zarr as stored
 from workers.candidate import Candidate
 from workers.engines import open_engine
 from workers.ingest import ingest
-from workers.parts import Gathered, Part, ahead, in_parts
+from workers.parts import Gathered, Part, Ungathered, ahead, in_parts
 from workers.picked import PRECEDENCE, Counted, Picked, joined
 from workers.pipeline import StationDayPicked, pick_shard
 from workers.synthetic import network_days, sds_path, station_day, write_sds
@@ -89,14 +89,14 @@ def test_a_day_in_parts_is_the_day(
 
 
 def test_what_never_fits_fails_and_says_how_much_there_was() -> None:
-    def read(start_ns: int, end_ns: int) -> Gathered | Picked:
+    def read(start_ns: int, end_ns: int) -> Gathered | Ungathered:
         raise TooMuch("object", 10**9)
 
     parts = list(in_parts(read, DAY.start_ns, DAY.end_ns))
     assert all(a.end_ns == b.start_ns for a, b in pairwise(parts))
     assert (parts[0].start_ns, parts[-1].end_ns) == (DAY.start_ns, DAY.end_ns)
     assert {part.end_ns - part.start_ns <= parting.SHORTEST_NS for part in parts} == {True}
-    reasons = [part.read for part in parts if isinstance(part.read, Picked)]
+    reasons = [part.read.picked for part in parts if isinstance(part.read, Ungathered)]
     whole = joined(reasons)
     assert whole.outcome == Outcome.FAILED
     assert whole.detail.startswith("object: 1000000000 samples in one span")
@@ -176,7 +176,7 @@ def test_one_list_ahead_and_an_error_where_it_happened() -> None:
     def items() -> Iterator[Part]:
         for k in range(4):
             made.append(k)
-            yield Part(k, k + 1, Picked(Outcome.NO_DATA))
+            yield Part(k, k + 1, Ungathered(Picked(Outcome.NO_DATA)))
         raise OSError("broken")
 
     coming = ahead(items(), 2)

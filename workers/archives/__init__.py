@@ -23,7 +23,7 @@ from workers.archives.stations import StationDayArchive
 def _zarr(config: ArchiveConfig) -> Archive:
     from workers.archives.zarr import ZarrArchive  # half a second, for those who read it
 
-    return ZarrArchive(config)
+    return ZarrArchive(config.store())
 
 
 ARCHIVES: dict[str, Callable[[ArchiveConfig], Archive]] = {

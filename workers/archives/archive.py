@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.schema import StationDay, TraceId
-from catalog.store import S3Options, Store, open_store
+from catalog.store import Listed, S3Options, Store, open_store
 from workers.archives.earthscope import EARTHSCOPE
 from workers.archives.geonet import GEONET
 from workers.archives.layout import Home
@@ -108,17 +109,25 @@ class ArchiveConfig(BaseModel):
 class Holding:
     """One station-day that the archive's listing says exists, and its size in bytes.
 
-    Whether samples of it can be read is known only after reading.
+    Whether samples of it can be read is known only after reading. version: of its objects, by
+    `version_of`, combined by exclusive or: another where one comes, goes or changes.
     """
 
     trace: TraceId
     day: date
     size: int
+    version: int = field(default=0, compare=False)
 
     @property
     def station_day(self) -> StationDay:
         """Which it is."""
         return StationDay(self.trace, self.day)
+
+
+def version_of(entry: Listed) -> int:
+    """64 bits that are others for an object of another key, size or ETag."""
+    named = f"{entry.key}\0{entry.size}\0{entry.etag}".encode(errors="surrogateescape")
+    return int.from_bytes(hashlib.blake2b(named, digest_size=8).digest())
 
 
 class Archive(Protocol):

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from catalog.codes import spelled_code, upper
 from catalog.schema import COMPONENTS, DAY_NS, Outcome, TraceId, day_of, day_start_ns, days_between
 from catalog.store import AccessDenied, Listed, Store
-from workers.archives.archive import ArchiveConfig, Holding
+from workers.archives.archive import ArchiveConfig, Holding, version_of
 from workers.archives.layout import Layout, Wanted
 from workers.archives.objects import SPILL_NS, NamedObject, Objects, require_root
 from workers.archives.passed_over import PassedOver
@@ -48,9 +48,9 @@ class DailyArchive:
         prefixes = self._layout.prefixes(start, end, wanted, self.store.folders)
         for sizes, passed_over in concurrently(self._sizes, prefixes):
             self.passed_over.join(passed_over)
-            for (trace, day), size in sorted(sizes.items()):
+            for (trace, day), (size, version) in sorted(sizes.items()):
                 if start <= day < end:
-                    yield Holding(trace, day, size)
+                    yield Holding(trace, day, size, version)
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         lent = spelled_code(trace.network), spelled_code(trace.station)
@@ -71,14 +71,15 @@ class DailyArchive:
             found += self._keys.of(trace, lower).get(day, ())
         return found
 
-    def _sizes(self, prefix: str) -> tuple[dict[tuple[TraceId, date], int], PassedOver]:
-        """Bytes of every station-day under a prefix, and what else lies there."""
-        sizes: dict[tuple[TraceId, date], int] = {}
+    def _sizes(self, prefix: str) -> tuple[dict[tuple[TraceId, date], tuple[int, int]], PassedOver]:
+        """Bytes and version of every station-day under a prefix, and what else lies there."""
+        sizes: dict[tuple[TraceId, date], tuple[int, int]] = {}
         passed_over = PassedOver()
         for entry in self.store.list(prefix):
             found = _trace_day(self._layout, entry.key)
             if found is not None:
-                sizes[found] = sizes.get(found, 0) + entry.size
+                size, version = sizes.get(found, (0, 0))
+                sizes[found] = size + entry.size, version ^ version_of(entry)
             elif self._layout.parse(entry.key) is None:  # else of a channel that is never read
                 passed_over.add(entry.key)
         return sizes, passed_over

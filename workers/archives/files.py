@@ -15,7 +15,7 @@ from typing import Any
 from catalog.schema import DAY_NS, TraceId, day_of, day_start_ns, days_between
 from catalog.store import AccessDenied, MissingObject
 from catalog.verbs import CredentialsRefused
-from workers.archives.archive import ArchiveConfig, Holding
+from workers.archives.archive import ArchiveConfig, Holding, version_of
 from workers.archives.objects import NamedObject, Objects, require_root
 from workers.decode import BadFormat, extents
 from workers.waveform import ALIASES, Reading
@@ -36,6 +36,7 @@ class FilesArchive:
         self._pattern = glob_pattern(config.pattern)
         self._objects = Objects(self.store)
         self._index: Index | None = None
+        self._versions: dict[str, int] = {}
         self._by_trace: dict[TraceId, list[NamedObject]] = {}
 
     @property
@@ -43,10 +44,10 @@ class FilesArchive:
         """What every object holds, as plain JSON; made on first use by fetching all of them."""
         if self._index is None:
             require_root(self.store)
+            entries = [one for one in self.store.list() if self._pattern.fullmatch(one.key)]
+            self._versions = {entry.key: version_of(entry) for entry in entries}
             self.index = {
-                entry.key: {"size": entry.size, **self._look_into(entry.key)}
-                for entry in self.store.list()
-                if self._pattern.fullmatch(entry.key)
+                entry.key: {"size": entry.size, **self._look_into(entry.key)} for entry in entries
             }
         assert self._index is not None
         return self._index
@@ -69,8 +70,8 @@ class FilesArchive:
     def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         """An object's bytes are shared out among its traces and days by time."""
         self._index = None  # what has changed since the last listing is seen
-        sizes: dict[tuple[TraceId, date], float] = {}
-        for entry in self.index.values():
+        sizes: dict[tuple[TraceId, date], tuple[float, int]] = {}
+        for key, entry in self.index.items():
             spans = entry.get("spans", ())
             total = sum(high - low for _, low, high in spans) or 1
             for name, low, high in spans:
@@ -79,9 +80,10 @@ class FilesArchive:
                     begin = day_start_ns(day)
                     inside = min(high, begin + DAY_NS) - max(low, begin)
                     share = entry["size"] * inside / total
-                    sizes[trace, day] = sizes.get((trace, day), 0) + share
-        for (trace, day), size in sorted(sizes.items()):
-            yield Holding(trace, day, round(size))
+                    size, version = sizes.get((trace, day), (0.0, 0))
+                    sizes[trace, day] = size + share, version ^ self._versions[key]
+        for (trace, day), (size, version) in sorted(sizes.items()):
+            yield Holding(trace, day, round(size), version)
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         _ = self.index

@@ -181,10 +181,10 @@ class Objects:
             except AccessDenied as error:
                 lost.append(named.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
                 continue
-            inputs[self.store.url_of(named.key)] = etag
             if isinstance(found, BadFormat):
                 lost.append(named.lost(Outcome.BAD_FORMAT, str(found)))
                 continue
+            inputs[self.store.url_of(named.key)] = etag
             if named.named and not self._holds(named.key, trace):
                 gone.add((named.start_ns, named.end_ns))
             detail += found.detail

@@ -19,7 +19,7 @@ from itertools import groupby, pairwise
 from catalog.codes import spelled_code
 from catalog.schema import EPOCH, TraceId
 from catalog.store import AccessDenied, Listed, MissingObject
-from workers.archives.archive import ArchiveConfig, Holding
+from workers.archives.archive import ArchiveConfig, Holding, version_of
 from workers.archives.daily import DayKeys, concurrently, named_for, of_days
 from workers.archives.glimpse import channels_within
 from workers.archives.layout import Layout, Named, Wanted
@@ -37,7 +37,7 @@ BLIND = 3
 
 Station = tuple[str, str]
 Traces = tuple[TraceId, ...]
-_Newest = dict[tuple[Station, date], tuple[int, int]]
+_Newest = dict[tuple[Station, date], Listed]
 
 
 class StationDayArchive:
@@ -65,9 +65,9 @@ class StationDayArchive:
             held: dict[Station, _Held] = defaultdict(_Held)
             for _, found, passed_over in listed:
                 self.passed_over.join(passed_over)
-                for (station, day), (version, size) in sorted(found.items()):
+                for (station, day), newest in sorted(found.items()):
                     if start <= day < end:
-                        held[station].add(day, version, size)
+                        held[station].add(day, newest)
             for station, traces in concurrently(self._named, sorted(held.items())):
                 yield from held[station].holdings(traces)
 
@@ -85,14 +85,13 @@ class StationDayArchive:
         return self._objects.gather(trace, objects, start_ns, end_ns, lost, absent)
 
     def _listing(self, prefix: str) -> tuple[str, _Newest, PassedOver]:
-        """Version and bytes of the newest object of every station-day under a prefix, and what
-        else lies there."""
+        """The newest object of every station-day under a prefix, and what else lies there."""
         newest: _Newest = {}
         passed_over = PassedOver()
         for entry in self.store.list(prefix):
             found = _station_day(self._layout, entry.key)
             if found is not None:
-                newest[found] = max(newest.get(found, (-1, 0)), _stamp(entry))
+                newest[found] = max(newest.get(found, entry), entry, key=_stamp)
             else:
                 passed_over.add(entry.key)
         return prefix, newest, passed_over
@@ -164,42 +163,46 @@ class StationDayArchive:
 
 
 class _Held:
-    """Held days of one station: 20 bytes each, so that a network of decades fits in memory."""
+    """Held days of one station: 28 bytes each, so that a network of decades fits in memory."""
 
     def __init__(self) -> None:
-        self._days, self._versions, self._sizes = array("i"), array("q"), array("q")
+        self._days, self._numbers, self._sizes = array("i"), array("q"), array("q")
+        self._versions = array("Q")
 
     def __len__(self) -> int:
         return len(self._days)
 
-    def add(self, day: date, version: int, size: int) -> None:
+    def add(self, day: date, newest: Listed) -> None:
+        number, size = _stamp(newest)
         self._days.append((day - EPOCH).days)
-        self._versions.append(version)
+        self._numbers.append(number)
         self._sizes.append(size)
+        self._versions.append(version_of(newest))
 
     def dates(self) -> Iterator[date]:
         return (date.fromordinal(EPOCH.toordinal() + day) for day in self._days)
 
     def key(self, layout: Layout, station: Station, k: int) -> str:
         day = date.fromordinal(EPOCH.toordinal() + self._days[k])
-        version = self._versions[k]
-        return layout.key(Named(*station, "", "", day)) + (f"#{version}" if version >= 0 else "")
+        number = self._numbers[k]
+        return layout.key(Named(*station, "", "", day)) + (f"#{number}" if number >= 0 else "")
 
     def holdings(self, traces: Sequence[Traces]) -> Iterator[Holding]:
         for trace in sorted(set().union(*traces)):
             for k, day in enumerate(self.dates()):
                 if trace in traces[k]:
-                    yield Holding(trace, day, self._sizes[k] // len(traces[k]))
+                    size = self._sizes[k] // len(traces[k])
+                    yield Holding(trace, day, size, self._versions[k])
 
 
 def _station_day(layout: Layout, key: str) -> tuple[Station, date] | None:
     named = layout.parse(key.partition("#")[0])
-    if named is None or _version(key) is None:
+    if named is None or _number(key) is None:
         return None
     return (named.network, named.station), named.day
 
 
-def _version(key: str) -> int | None:
+def _number(key: str) -> int | None:
     """The number behind `#`, -1 where there is none, None where that is no number."""
     _, mark, version = key.partition("#")
     if not mark:
@@ -209,5 +212,5 @@ def _version(key: str) -> int | None:
 
 def _stamp(entry: Listed) -> tuple[int, int]:
     """What is newer compares higher."""
-    version = _version(entry.key)
-    return (-1 if version is None else version), entry.size
+    number = _number(entry.key)
+    return (-1 if number is None else number), entry.size

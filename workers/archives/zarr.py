@@ -2,9 +2,9 @@
 
     NET.STA.LOC.BAND/YYYY-MM-DD/
         0000.samples.json   written last: samples that it does not name do not exist. format,
-            trace, day, rates (folders), inputs (URL -> ETag), listed (bytes in the source of the
-            day before, this and the next, null where it has none), absent and lost (as of a
-            Reading), flags, detail, repairs
+            trace, day, rates (folders), inputs (URL -> ETag), listed (versions in the source of
+            the day before, this and the next, null where it has none), absent, flags, detail,
+            at_large and repairs (as of a Reading)
         0000.unusable.json  where none of what was read can be used: the same
         0000.unreadable.txt where the source could not be read: why
         0000.empty          where there is nothing any more
@@ -16,7 +16,8 @@
         conflict  bool (time,), where overlapping records disagreed; absent where none did
 
 `xarray.open_zarr(".../2022-02-06/WRITING/100Hz", chunks={})` opens it. A day that is written anew
-is another WRITING, under the next number (workers/archives/verdicts.py).
+is another WRITING, under the next number (workers/archives/verdicts.py), but for rates that are
+what they were.
 """
 
 from __future__ import annotations
@@ -42,15 +43,23 @@ from catalog.schema import (
     COMPONENTS,
     DAY_NS,
     Outcome,
+    StationDay,
     TraceId,
     day_of,
     day_start_ns,
     days_between,
 )
 from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreUnavailable
-from workers.archives.archive import MOST_SAMPLES, ArchiveConfig, Holding, TooMuch
+from workers.archives.archive import MOST_SAMPLES, Holding, TooMuch, version_of
 from workers.archives.objects import require_root
-from workers.archives.verdicts import EMPTY, UNREADABLE, Verdict, last_verdict, verdict_named
+from workers.archives.verdicts import (
+    EMPTY,
+    UNREADABLE,
+    UNUSABLE,
+    Verdict,
+    last_verdict,
+    verdict_named,
+)
 from workers.decode import BadFormat
 from workers.fragments import offsets_within
 from workers.waveform import Fragment, Lost, Reading, Told, grid_index
@@ -96,31 +105,27 @@ def _on_zarrs_loop(filesystem: Any) -> Any:
 class ZarrArchive:
     """Station-days as `tidepick ingest` writes them (workers/ingest.py)."""
 
-    def __init__(self, config: ArchiveConfig) -> None:
-        self.store = config.store()
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     def holdings(self, start: date, end: date, stations: Sequence[str] = ()) -> Iterator[Holding]:
         """Station-days that are complete or could not be ingested, from one listing of the root."""
         require_root(self.store)
         for _, of_trace in groupby(self.store.list(), key=lambda entry: entry.key.split("/")[0]):
-            sizes: dict[tuple[TraceId, date], int] = {}
-            verdicts: dict[tuple[TraceId, date], Verdict] = {}
+            sizes: dict[StationDay, tuple[int, int]] = {}
+            verdicts: dict[StationDay, Verdict] = {}
             for entry in of_trace:
-                match = _KEY.fullmatch(entry.key)
-                if match is None:
+                found = _trace_day(entry.key)
+                if found is None or not start <= found[0].day < end:
                     continue
-                try:
-                    found = TraceId.parse(match["trace"]), date.fromisoformat(match["day"])
-                except ValueError:
-                    continue  # not ours
-                if start <= found[1] < end:
-                    sizes[found] = sizes.get(found, 0) + entry.size
-                    verdict = verdict_named(match["rest"])
-                    if verdict is not None:
-                        verdicts[found] = max(verdict, verdicts.get(found, verdict))
-            for trace, day in sorted(verdicts):
-                if verdicts[trace, day].what != EMPTY:
-                    yield Holding(trace, day, sizes[trace, day])
+                station_day, rest = found
+                size, version = sizes.get(station_day, (0, 0))
+                sizes[station_day] = size + entry.size, version ^ version_of(entry)
+                if verdict := verdict_named(rest):
+                    verdicts[station_day] = max(verdict, verdicts.get(station_day, verdict))
+            for one in sorted(verdicts):
+                if verdicts[one].what != EMPTY:
+                    yield Holding(one.trace, one.day, *sizes[one])
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         """Only the chunks that the span needs are fetched."""
@@ -137,9 +142,10 @@ class ZarrArchive:
             span = day_start_ns(day), day_start_ns(day) + DAY_NS
             try:
                 url, body, etag = self._told(path)
-                inputs[url] = etag
                 attributes = attributes_of(body, self.store.url_of(path))
-                fragments += self._fragments(path, attributes["rates"], start_ns, end_ns)
+                for folder in attributes["rates"]:
+                    fragments += self.fragments(path, folder, start_ns, end_ns)
+                inputs[url] = etag
             except MissingObject:
                 absent.append(span)
             except AccessDenied as error:
@@ -172,17 +178,14 @@ class ZarrArchive:
             raise BadFormat(url, text)
         return f"{url}/{last.name}", body, etag
 
-    def _fragments(
-        self, path: str, rates: Sequence[str], start_ns: int, end_ns: int
-    ) -> list[Fragment]:
-        """Of one station-day inside a span. Raises AccessDenied, StoreUnavailable and BadFormat."""
+    def fragments(self, path: str, folder: str, start_ns: int, end_ns: int) -> list[Fragment]:
+        """Of one rate of one station-day inside a span. Raises AccessDenied, StoreUnavailable,
+        BadFormat and TooMuch."""
         url = self.store.url_of(path)
-        fragments: list[Fragment] = []
         try:
-            for rate in rates:
-                folder = zarr_store(self.store, f"{path}/{rate}")
-                group = zarr.open_group(folder, mode="r", use_consolidated=True)
-                fragments += _read_rate(group, start_ns, end_ns, f"{url}/{rate}")
+            arrays = zarr_store(self.store, f"{path}/{folder}")
+            group = zarr.open_group(arrays, mode="r", use_consolidated=True)
+            return _read_rate(group, start_ns, end_ns, f"{url}/{folder}")
         except StoreUnavailable:
             raise
         except PermissionError as error:
@@ -195,7 +198,30 @@ class ZarrArchive:
             raise BadFormat(url, f"damaged; {AGAIN} ({error})") from error
         except OSError as error:
             raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
-        return fragments
+
+
+def lost_days(store: Store, trace: TraceId) -> set[date]:
+    """Days of which it is said that nothing could be read or used."""
+    last: dict[date, Verdict] = {}
+    for entry in store.list(f"{trace}/"):
+        found = _trace_day(entry.key)
+        verdict = found and verdict_named(found[1])
+        if found and verdict:
+            day = found[0].day
+            last[day] = max(verdict, last.get(day, verdict))
+    return {day for day, verdict in last.items() if verdict.what in (UNREADABLE, UNUSABLE)}
+
+
+def _trace_day(key: str) -> tuple[StationDay, str] | None:
+    """The station-day that an object belongs to, and its key below that; None for others' keys."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        return None
+    try:
+        day = date.fromisoformat(match["day"])
+        return StationDay(TraceId.parse(match["trace"]), day), match["rest"]
+    except ValueError:
+        return None
 
 
 def attributes_of(marker: bytes, url: str) -> dict[str, Any]:

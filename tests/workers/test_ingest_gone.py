@@ -1,0 +1,279 @@
+"""Some of a source goes while other parts of it come or change, and it is ingested again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from catalog.schema import DAY_NS, Flag, day_start_ns
+from catalog.store import open_store
+from tests.workers.ingested import (
+    DAY,
+    END,
+    HH,
+    NOISE,
+    NOISE_DAY,
+    SECOND,
+    assert_same,
+    done,
+    miniseed,
+    opened,
+    put_day,
+    span_of,
+)
+from workers.archives import Holding
+from workers.ingest import ingest
+from workers.waveform import Waveform, assemble
+
+START = day_start_ns(DAY)
+LATER = DAY + timedelta(days=1)
+HOUR = 36_000
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    return str(tmp_path / "sds")
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> str:
+    return str(tmp_path / "zarr")
+
+
+def object_of(source: str, component: str, day: date) -> Path:
+    (path,) = Path(source).rglob(f"*HH{component}.D.{day:%Y.%j}")
+    return path
+
+
+def held(destination: str, day: int = 0) -> Waveform:
+    start = START + day * DAY_NS
+    reading = opened("zarr", destination).read(HH, start, start + DAY_NS)
+    return assemble(reading.fragments, 10.0, *span_of(start, 10.0))
+
+
+def states(source: str, destination: str) -> list[str]:
+    return [one.state for one in done(source, destination)]
+
+
+def damaged(body: bytes, record: int) -> bytes:
+    """The same but for a record that is zeros."""
+    return body[: record * 512] + bytes(512) + body[(record + 1) * 512 :]
+
+
+def test_pieces_that_come_and_go_leave_all_that_was_there(tmp_path: Path, destination: str) -> None:
+    """Hourly objects, of which the last three are kept."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for hour in range(9):
+        samples = NOISE[hour * HOUR : (hour + 1) * HOUR]
+        body = miniseed(samples, START + hour * 3600 * SECOND, "Z", 10.0)
+        (folder / f"{hour}.mseed").write_bytes(body)
+        if hour > 2:
+            (folder / f"{hour - 3}.mseed").unlink()
+        (one,) = ingest(opened("files", str(folder)), open_store(destination), DAY, LATER)
+        assert one.state == "written" and ("is gone" in one.detail) == (hour > 2)
+        now = held(destination)
+        np.testing.assert_array_equal(now.data[0, : (hour + 1) * HOUR], NOISE[: (hour + 1) * HOUR])
+        assert now.mask.sum() == (hour + 1) * HOUR
+
+
+@pytest.mark.parametrize("coming", ["Z", "E"])
+def test_a_component_comes_when_another_has_gone(
+    source: str, destination: str, coming: str
+) -> None:
+    """A larger object of a component that was there, or one that was not."""
+    for component in "ZN":
+        put_day(source, DAY, component, miniseed(NOISE[:HOUR], START, component, 10.0))
+    assert states(source, destination) == ["written"]
+    object_of(source, "N", DAY).unlink()
+    if coming == "Z":
+        object_of(source, "Z", DAY).unlink()
+    put_day(source, DAY, coming, miniseed(NOISE[: 2 * HOUR], START, coming, 10.0))
+    (one,) = done(source, destination)
+    assert one.state == "written" and "HHN.D" in one.detail and "is gone" in one.detail
+    counts = {"Z": [2 * HOUR, HOUR, 0], "E": [HOUR, HOUR, 2 * HOUR]}[coming]
+    assert held(destination).mask.sum(axis=1).tolist() == counts
+    assert states(source, destination) == ["kept"]
+    put_day(source, LATER, "Z", miniseed(NOISE[:99], START + DAY_NS, "Z", 10.0))
+    done(source, destination)
+    assert held(destination).mask.sum(axis=1).tolist() == counts, "whatever comes beside it"
+
+
+def test_a_day_is_mended_though_the_one_before_has_gone(source: str, destination: str) -> None:
+    """Three seconds of it lay in that one's object, and stay."""
+    spill = 30
+    put_day(source, DAY, "Z", miniseed(NOISE[: NOISE_DAY + spill], START, "Z", 10.0))
+    begin = START + DAY_NS + 3 * SECOND
+    sound = miniseed(NOISE[NOISE_DAY + spill :][:HOUR], begin, "Z", 10.0)
+    put_day(source, LATER, "Z", damaged(sound, 5))
+    assert states(source, destination) == ["written", "written"]
+    assert held(destination, 1).mask.sum() < HOUR + spill
+    object_of(source, "Z", DAY).unlink()
+    object_of(source, "Z", LATER).write_bytes(sound)
+    assert states(source, destination) == ["written"]
+    now = held(destination, 1)
+    np.testing.assert_array_equal(now.data[0, : HOUR + spill], NOISE[NOISE_DAY:][: HOUR + spill])
+    reading = opened("zarr", destination).read(HH, START + DAY_NS, START + 2 * DAY_NS)
+    assert now.mask.sum() == HOUR + spill and not reading.flags
+    assert held(destination).mask[0].all()
+
+
+def test_what_is_said_of_samples_that_stay_stays(source: str, destination: str) -> None:
+    sound = miniseed(NOISE[:HOUR], START, "Z", 10.0)
+    put_day(source, DAY, "Z", damaged(sound, 5))
+    assert states(source, destination) == ["written"]
+    before = opened("zarr", destination).read(HH, START, START + DAY_NS)
+    object_of(source, "Z", DAY).unlink()
+    later = START + 7200 * SECOND
+    put_day(source, DAY, "N", miniseed(NOISE[:HOUR], later, "N", 10.0))
+    assert states(source, destination) == ["written"]
+    reading = opened("zarr", destination).read(HH, START, START + DAY_NS)
+    assert before.flags and before.repairs
+    assert (reading.flags, reading.repairs) == (before.flags, before.repairs)
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_a_newer_version_takes_the_place_of_the_old_one(
+    tmp_path: Path, destination: str, mended: bool
+) -> None:
+    """Smaller, or as large and whole, and whether the old one is still there or not."""
+    root = tmp_path / "earthscope"
+    name = f"XX/{DAY:%Y}/{DAY:%j}/SYN.XX.{DAY:%Y.%j}#"
+    sound = miniseed(NOISE[:HOUR], START, "Z", 10.0)
+    store = open_store(str(root))
+
+    def states() -> list[str]:
+        archive = opened("earthscope", str(root))
+        return [one.state for one in ingest(archive, open_store(destination), DAY, END)]
+
+    store.create(f"{name}1", damaged(sound, 5) if mended else sound)
+    assert states() == ["written"]
+    newer = sound if mended else miniseed(NOISE[: HOUR // 2], START, "Z", 10.0)
+    store.create(f"{name}2", newer)
+    for _ in range(2):
+        assert states()[0] in ("written", "kept")
+        archives = opened("earthscope", str(root)), opened("zarr", destination)
+        assert_same(*archives, 10.0, START, START + DAY_NS)
+        assert not archives[1].read(HH, START, START + DAY_NS).flags
+        (root / f"{name}1").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("edge", ["first", "last"])
+def test_a_record_across_midnight_is_mended_for_both_days(
+    source: str, destination: str, edge: str
+) -> None:
+    """It belongs to the object of one of them, which has as many bytes as before."""
+    early = {"first": 30, "last": -30}[edge]
+    cut = NOISE_DAY - early
+    bodies = [
+        miniseed(NOISE[:cut], START, "Z", 10.0),
+        miniseed(NOISE[cut:], START + cut * SECOND // 10, "Z", 10.0),
+    ]
+    spoilt = {"first": (1, 0), "last": (0, len(bodies[0]) // 512 - 1)}[edge]
+    for k, body in enumerate(bodies):
+        now = damaged(body, spoilt[1]) if spoilt[0] == k else body
+        put_day(source, DAY + timedelta(days=k), "Z", now)
+    assert states(source, destination) == ["written", "written"]
+    assert not (held(destination, 0).mask[0].all() and held(destination, 1).mask[0].all())
+    object_of(source, "Z", DAY + timedelta(days=spoilt[0])).write_bytes(bodies[spoilt[0]])
+    assert "written" in states(source, destination)
+    archives = opened("sds", source), opened("zarr", destination)
+    whole = assert_same(*archives, 10.0, START, START + 2 * DAY_NS)
+    assert whole.mask[0].all() and not archives[1].read(HH, START, START + 2 * DAY_NS).flags
+
+
+def test_what_is_as_it_was_is_not_written_again(source: str, destination: str) -> None:
+    """A copy with other times, and a day that comes beside it."""
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    assert states(source, destination) == ["written"]
+    arrays = {path for path in Path(destination).rglob("*") if "Hz" in str(path)}
+    assert arrays
+    os.utime(object_of(source, "Z", DAY), (1, 1))
+    assert states(source, destination) == ["kept"]
+    put_day(source, LATER, "Z", miniseed(NOISE[:HOUR], START + DAY_NS, "Z", 10.0))
+    assert states(source, destination) == ["kept", "written"]
+    assert {p for p in Path(destination).rglob("*") if "Hz" in str(p) and str(DAY) in str(p)} == (
+        arrays
+    )
+    assert states(source, destination) == ["kept", "kept"]
+
+
+def test_arrays_that_are_damaged_are_written_anew_when_the_source_is_read(
+    source: str, destination: str
+) -> None:
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    assert states(source, destination) == ["written"]
+    (shard,) = Path(destination).rglob("data/c/0/0")
+    shard.write_bytes(shard.read_bytes()[:-9])
+    os.utime(object_of(source, "Z", DAY), (1, 1))
+    assert states(source, destination) == ["written"]
+    assert held(destination).mask.sum() == HOUR
+
+
+def test_an_object_that_is_away_while_it_is_to_be_read_is_looked_for_again(
+    source: str, destination: str
+) -> None:
+    put_day(source, DAY, "Z", miniseed(NOISE[:NOISE_DAY], START, "Z", 10.0))
+    later = miniseed(NOISE[NOISE_DAY - 30 :], START + DAY_NS - 3 * SECOND, "Z", 10.0)
+    put_day(source, LATER, "Z", later)
+    archive, path = opened("sds", source), object_of(source, "Z", DAY)
+    away = path.with_suffix(".away")
+
+    class Leaving:
+        def holdings(self, *of: object) -> Iterator[Holding]:
+            yield from [*archive.holdings(DAY - timedelta(days=1), END)]
+            path.rename(away)
+
+        read = staticmethod(archive.read)
+
+    list(ingest(Leaving(), open_store(destination), DAY, END))
+    assert held(destination).mask.sum() == 30
+    away.rename(path)
+    assert states(source, destination) == ["written", "kept"]
+    assert held(destination).mask[0].all()
+
+
+def test_of_a_day_that_is_cut_off_before_it_began_the_loss_is_known(
+    source: str, destination: str
+) -> None:
+    body = miniseed(NOISE[:HOUR], START - 60 * SECOND, "Z", 10.0)
+    put_day(source, DAY, "Z", body[:600])
+    put_day(source, LATER, "Z", miniseed(NOISE[:HOUR], START + DAY_NS, "Z", 10.0))
+    first, _ = done(source, destination)
+    assert (first.state, first.detail) == ("unreadable", "records are damaged")
+    source_archive, archive = opened("sds", source), opened("zarr", destination)
+    assert [one.day for one in archive.holdings(DAY, END)] == [DAY, LATER]
+    flags = [a.read(HH, START, START + DAY_NS).flags for a in (source_archive, archive)]
+    assert flags[0] == flags[1] and flags[0][0][0] & (Flag.TRUNCATED | Flag.SALVAGED)
+
+
+def test_a_day_that_could_not_be_read_and_is_gone_is_no_more(source: str, destination: str) -> None:
+    """Whether or not there is a day beside it."""
+    alone = LATER + timedelta(days=1)
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    put_day(source, alone, "Z", b"<html>maintenance</html>")
+    assert states(source, destination) == ["written", "unreadable"]
+    object_of(source, "Z", alone).unlink()
+    assert states(source, destination) == ["kept"]
+    assert [one.day for one in opened("zarr", destination).holdings(DAY, END)] == [DAY]
+
+
+def as_floats(samples: NDArray[np.int32]) -> NDArray[np.float32]:
+    return samples.astype(np.float32)
+
+
+def test_floats_come_over_integers_that_stay(source: str, destination: str) -> None:
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    assert states(source, destination) == ["written"]
+    object_of(source, "Z", DAY).unlink()
+    put_day(source, DAY, "N", miniseed(as_floats(NOISE[:HOUR]) / 3, START, "N", 10.0))
+    assert states(source, destination) == ["written"]
+    now = held(destination)
+    np.testing.assert_array_equal(now.data[0, :HOUR], as_floats(NOISE[:HOUR]))
+    np.testing.assert_array_equal(now.data[1, :HOUR], as_floats(NOISE[:HOUR]) / 3)
