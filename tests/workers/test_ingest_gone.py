@@ -264,6 +264,43 @@ def test_a_day_that_could_not_be_read_and_is_gone_is_no_more(source: str, destin
     assert [one.day for one in opened("zarr", destination).holdings(DAY, END)] == [DAY]
 
 
+def test_a_rate_stays_whose_object_has_gone_and_not_one_that_was_replaced(
+    source: str, destination: str
+) -> None:
+    """Z is sampled at 10 Hz, N at 20."""
+
+    def rates() -> list[float]:
+        reading = opened("zarr", destination).read(HH, START, START + DAY_NS)
+        return sorted(fragment.rate for fragment in reading.fragments)
+
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    put_day(source, DAY, "N", miniseed(NOISE[:HOUR], START, "N", 20.0))
+    assert states(source, destination) == ["written"] and rates() == [10.0, 20.0]
+    object_of(source, "Z", DAY).unlink()
+    put_day(source, DAY, "E", miniseed(NOISE[:HOUR], START, "E", 20.0))
+    assert states(source, destination) == ["written"] and rates() == [10.0, 20.0, 20.0]
+    for component in "NE":  # its samples turn out to be another day's
+        later = miniseed(NOISE[:HOUR], START - 3600 * SECOND, component, 20.0)
+        object_of(source, component, DAY).write_bytes(later)
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    assert states(source, destination) == ["written"] and rates() == [10.0]
+
+
+def test_a_day_of_its_own_objects_is_not_absent_once_they_have_gone(
+    source: str, destination: str
+) -> None:
+    put_day(source, DAY, "Z", miniseed(NOISE[: NOISE_DAY - 30], START, "Z", 10.0))
+    put_day(source, LATER, "Z", miniseed(NOISE[:HOUR], START + DAY_NS, "Z", 10.0))
+    assert states(source, destination) == ["written", "written"]
+    object_of(source, "Z", DAY).unlink()
+    spilling = miniseed(NOISE[NOISE_DAY - 30 :][:HOUR], START + DAY_NS - 3 * SECOND, "Z", 10.0)
+    object_of(source, "Z", LATER).write_bytes(spilling)
+    assert states(source, destination) == ["written", "written"]
+    assert held(destination).mask[0].all()
+    reading = opened("zarr", destination).read(HH, START, START + DAY_NS)
+    assert (START, START + DAY_NS) not in reading.absent
+
+
 def as_floats(samples: NDArray[np.int32]) -> NDArray[np.float32]:
     return samples.astype(np.float32)
 
