@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what a command line says, by default this process's own; the exit code."""
     options = parser().parse_args(arguments)
     out = Console(soft_wrap=options.json, markup=False, emoji=False)  # data are never markup
+    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if getattr(options, "address", None):
             refuse_secrets(options.address)
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tidepick: interrupted", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
 
 
 def in_one_line(text: str) -> str:

@@ -88,8 +88,9 @@ class Summary:
         return self.cost / self.done if self.done and self.cost is not None else None
 
 
-class Interrupted(Exception):
-    """The user or the scheduler asked the driver to stop."""
+class Interrupted(BaseException):
+    """The user or the scheduler asked the driver to stop; Ray, while it starts, goes on after an
+    Exception as if nothing had been."""
 
 
 class Stop:
@@ -162,7 +163,7 @@ def run(
         with (
             _signals(_interrupt),
             ray_cluster(compute, address) as machine,
-            _signals(stop),  # anew: Ray's own handler of SIGTERM aborts the process
+            _signals(stop),  # anew: Ray has set a handler of SIGTERM of its own
         ):
             facts = provenance(prepared, machine, file)
             write_run_record(store, assignment.run, invocation, "start", facts)
@@ -181,7 +182,7 @@ def run(
                     committed(month_of(over.work.shard.start), len(over.work.candidates))
                     bar.did(size, summary.picks)
         state = "complete"
-    except Interrupted:
+    except (Interrupted, SystemExit):  # that is what Ray's handler raises
         state = "interrupted"
     except Stopped as stopped:
         state, summary.reason = "stopped", str(stopped)

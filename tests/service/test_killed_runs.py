@@ -145,6 +145,21 @@ def test_an_interrupted_driver_says_how_to_go_on(
     assert weeks.rows() == undisturbed.rows()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_driver_that_is_interrupted_while_its_ray_starts(
+    number: int, weeks: Any, drive: Callable[[Any], Driver], soon: Any
+) -> None:
+    driver = drive(weeks)
+    soon(lambda: any("gcs_server" in title for title in driver.session().values()))
+    driver.send(number)
+    assert driver.end() == 130, driver.err.read_text()
+    message = driver.err.read_text()
+    assert "tidepick: interrupted; run the same command to go on" in message
+    assert "Traceback" not in message
+    assert driver.facts()["state"] == "interrupted" and not weeks.commits()
+    soon(lambda: not driver.session())
+
+
 def test_killed_workers_come_back(
     weeks: Any, undisturbed: Any, drive: Callable[[Any], Driver], soon: Any
 ) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -305,3 +307,41 @@ def test_what_hangs_does_not_keep_a_run_from_stopping(
     assert main(["run", str(campaign("max_hours = 0.5"))]) == 3
     assert begun.exists() and not over.exists(), "it was not waited for"
     assert list(open_store(str(tmp_path / "catalog")).list("commits/")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_ray_starts_is_one(
+    number: int,
+    campaign: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ray goes on after an Exception there, and has a handler of SIGTERM of its own."""
+
+    @contextmanager
+    def starting(*asked: object) -> Iterator[dict[str, Any]]:
+        if number == signal.SIGTERM:
+            signal.signal(number, lambda number, frame: sys.exit(number))
+        with suppress(Exception):
+            signal.raise_signal(number)
+        yield {}
+
+    monkeypatch.setattr("service.run.ray_cluster", starting)
+    before = signal.getsignal(number)
+    assert main(["run", str(campaign())]) == 130
+    assert "interrupted; run the same command to go on" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_whoever_is_terminated_says_so(
+    campaign: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        "service.campaign.load_campaign", lambda path: signal.raise_signal(signal.SIGTERM)
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["plan", str(campaign())]) == 130
+    assert capsys.readouterr().err == "tidepick: interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) == before
