@@ -39,33 +39,34 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """urls: of the mended objects that picking a station-day reads."""
+    """versions: of the mended objects that picking a station-day reads, URL -> ETag."""
 
     store: Store
-    urls: Mapping[Cell, Set[str]]
+    versions: Mapping[Cell, Mapping[str, str]]
 
     def missed(self, rows: pa.Table, names: pa.ChunkedArray) -> NDArray[np.bool_]:
-        """bool [row] of standing rows (LEDGER_SCHEMA), True where the commit did not read them all.
+        """bool [row] of standing rows (LEDGER_SCHEMA), True where the commit did not read them all,
+        as they are now.
 
         names: NET.STA.LOC.BAND [row]. Raises CatalogError where a commit is damaged.
         """
-        known = pc.is_in(names, pa.array({name for name, _ in self.urls}, pa.string()))
+        known = pc.is_in(names, pa.array({name for name, _ in self.versions}, pa.string()))
         left = pc.is_in(rows["outcome"].cast(pa.string()), pa.array(LEFT_TO_RETRY, pa.string()))
         places = np.flatnonzero(pc.and_not(known, left).to_numpy())
         some = rows.select(["shard", "generation", "day"]).take(places)
         some = some.append_column("place", pa.array(places)).append_column(
             "name", names.take(places)
         )
-        asked: dict[str, dict[int, Set[str]]] = defaultdict(dict)
+        asked: dict[str, dict[int, Mapping[str, str]]] = defaultdict(dict)
         for row in some.to_pylist():
-            if urls := self.urls.get((row["name"], (row["day"] - EPOCH).days)):
-                asked[commit_key(row["shard"], row["generation"])][row["place"]] = urls
+            if versions := self.versions.get((row["name"], (row["day"] - EPOCH).days)):
+                asked[commit_key(row["shard"], row["generation"])][row["place"]] = versions
         missed = np.zeros(rows.num_rows, bool)
         keys = list(asked)
         for first in range(0, len(keys), BATCH):
             for record in read_commits(self.store, keys[first : first + BATCH]):
-                for place, urls in asked[record.key].items():
-                    missed[place] = not urls <= record.inputs.keys()
+                for place, versions in asked[record.key].items():
+                    missed[place] = not versions.items() <= record.inputs.items()
         return missed
 
 
@@ -78,14 +79,14 @@ def mended(prepared: Prepared) -> Mended | None:
     margin = max(margin_ns(rate) for c in assignment.candidates for rate in _rates(c.settings))
     first, last = ((day - EPOCH).days for day in (plan.start, plan.end))
     archive = assignment.archive.store()
-    urls: dict[Cell, set[str]] = defaultdict(set)
+    versions: dict[Cell, dict[str, str]] = defaultdict(dict)
     for key in _once_unlooked(prepared.store, assignment.file_index):
         for trace, start_ns, end_ns in assignment.file_index[key].get("spans", ()):
             if trace in traces:
                 low, high = (start_ns - margin) // DAY_NS, -(-(end_ns + margin) // DAY_NS)
                 for day in range(max(low, first), min(high, last)):
-                    urls[trace, day].add(archive.url_of(key))
-    return Mended(prepared.store, urls) if urls else None
+                    versions[trace, day][archive.url_of(key)] = assignment.file_index[key]["etag"]
+    return Mended(prepared.store, versions) if versions else None
 
 
 def _once_unlooked(store: Store, index: Index) -> Set[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,20 +11,25 @@ import numpy as np
 
 from catalog.schema import Flag, StationDay
 from catalog.store import Store
-from workers.archives.verdicts import last_verdict
+from workers.archives.verdicts import SAMPLES, Verdict
 from workers.archives.zarr import ZarrArchive, attributes_of, group_path
 from workers.decode import BadFormat
-from workers.orientation import completed
 from workers.waveform import (
     NS,
     BoolArray,
     IntArray,
+    Reading,
     Waveform,
     assemble,
     grid_index,
+    grid_time,
     marked,
     same_rate,
+    stretches,
 )
+
+Span = tuple[int, int]
+"""[start ns, end ns)."""
 
 PIECE_NS = 7200 * NS
 """Read at a time: a chunk of each component, at any rate that is written."""
@@ -39,83 +44,131 @@ class Earlier:
     attributes: Mapping[str, Any]
 
     @classmethod
-    def of(cls, store: Store, station_day: StationDay) -> Earlier | None:
-        """None where there are none, or of no version that is read."""
-        path = group_path(station_day.trace, station_day.day)
-        last = last_verdict(store, path)
-        if last is None or not last.samples:
+    def of(cls, store: Store, station_day: StationDay, last: Verdict | None) -> Earlier | None:
+        """By the verdict that holds; None where that is of no samples, or of no version that is
+        read."""
+        if last is None or last.what != SAMPLES:
             return None
+        path = group_path(station_day.trace, station_day.day)
         body, _ = store.fetch(f"{path}/{last.name}")
         try:
             return cls(store, station_day, attributes_of(body, store.url_of(path)))
         except BadFormat:
             return None
 
-    def gone(self, inputs: Mapping[str, str]) -> str:
-        """The first of the objects that were read, by URL, and are not among these; empty: none.
+    def spoilt(self, reading: Reading, known_as: Callable[[str], str]) -> bool:
+        """Whether an object of the day itself that gave samples is there, and of no use any more.
 
-        A newer version of an object, `#2` for `#1`, takes its place.
+        known_as: the name under which all versions of an object are one.
         """
-        now = {_unversioned(url) for url in inputs}
-        return min((u for u in self.attributes["inputs"] if _unversioned(u) not in now), default="")
+        begin, end = self.station_day.start_ns, self.station_day.end_ns
+        known = {known_as(url) for url in self._given}
+        return any(
+            known_as(url) in known and low < end and high > begin
+            for url, (low, high) in reading.unused.items()
+        )
+
+    def out_of_reach(self, reading: Reading, known_as: Callable[[str], str]) -> dict[str, Span]:
+        """Objects that gave samples and do not now, and where these are."""
+        here = {known_as(url) for url in reading.inputs if url not in reading.unused}
+        return {url: span for url, span in self._given.items() if known_as(url) not in here}
 
     def attributes_of(
-        self, stays: Sequence[tuple[int, int]], now: Mapping[str, Any]
+        self, stays: Sequence[Span], out_of_reach: Mapping[str, Span], now: Mapping[str, Any]
     ) -> dict[str, Any]:
         """What is said `now`, and what was said of the spans that stay as they were: of gaps at
-        their edges too."""
+        their edges too. Where the day's own objects are out of reach, in words as well."""
 
         def touched(low: int, high: int) -> bool:
             return any(start <= high + NS and end >= low - NS for start, end in stays)
 
-        flags = [tuple(flag) for flag in self.attributes["flags"] if touched(*flag[1:])]
+        flags = [flag for flag in self.attributes["flags"] if touched(*flag[1:])]
         known = [*stays, *(flag[1:] for flag in flags)]
-        repairs = [
-            ns
-            for ns in self.attributes["repairs"]
-            if any(start <= ns < end for start, end in known)
-        ]
+        repairs = Counter(
+            ns for ns in self.attributes["repairs"] if any(low <= ns < high for low, high in known)
+        )
+        middle = (self.station_day.start_ns + self.station_day.end_ns) // 2
+        own = any(low <= middle < high for low, high in out_of_reach.values())
+        said = {
+            name: list(dict.fromkeys([*self.attributes.get(name, []), *now[name]]))
+            for name in ("detail", "at_large")
+        }
         return {
-            "inputs": {**self.attributes["inputs"], **now["inputs"]},
+            "inputs": {u: self.attributes["inputs"][u] for u in out_of_reach} | now["inputs"],
+            "given": {**out_of_reach, **now["given"]},
             "absent": now["absent"] and bool(self.attributes.get("absent")),
             "flags": sorted({*flags, *now["flags"]}),
-            "repairs": sorted({*repairs, *now["repairs"]}),
-        }
+            "repairs": sorted((repairs | Counter(now["repairs"])).elements()),
+        } | (said if own else {})
 
     def waveforms(self) -> dict[str, Waveform]:
-        """By folder. None where any is damaged: all that can be had is what the source gives."""
+        """By folder. Raises BadFormat where any is damaged."""
         path = group_path(self.station_day.trace, self.station_day.day)
         archive, found = ZarrArchive(self.store), {}
         begin, end = self.station_day.start_ns, self.station_day.end_ns
-        try:
-            for folder in self.attributes["rates"]:
-                fragments = [
-                    fragment
-                    for low in range(begin, end, PIECE_NS)
-                    for fragment in archive.fragments(path, folder, low, low + PIECE_NS)
-                ]
-                if fragments:
-                    rate = fragments[0].rate
-                    span = grid_index(begin, rate), grid_index(end, rate)
-                    found[folder] = assemble(fragments, rate, *span)
-        except BadFormat:
-            return {}
+        for folder in self.attributes["rates"]:
+            fragments = [
+                fragment
+                for low in range(begin, end, PIECE_NS)
+                for fragment in archive.fragments(path, folder, low, low + PIECE_NS)
+            ]
+            if fragments:
+                rate = fragments[0].rate
+                span = grid_index(begin, rate), grid_index(end, rate)
+                found[folder] = assemble(fragments, rate, *span)
         return found
 
+    @property
+    def _given(self) -> dict[str, Span]:
+        """Where the samples of each object are; of stores from before this was kept, the day."""
+        own = self.station_day.start_ns, self.station_day.end_ns
+        return {url: self.attributes["given"].get(url, own) for url in self.attributes["inputs"]}
 
-def beneath(now: Waveform, before: Waveform) -> tuple[Waveform, BoolArray]:
-    """`now`, and of `before` what it lacks and does not contradict; and where that is, bool [n]."""
-    taken = before.mask & ~now.mask
-    if now.conflict is not None:
-        taken &= ~now.conflict
+
+def beneath(now: Sequence[Waveform], before: Waveform, within: Iterable[Span]) -> Waveform:
+    """Of `before`, what lies in some spans and what no waveform of `now` has, at any rate, or
+    disputes."""
+    here = np.zeros(before.data.shape[1], bool)
+    for span in within:
+        here[_columns(span, before)] = True
+    taken = before.mask & here
+    disputed = None if before.conflict is None else before.conflict & here
+    for one in now:
+        for row, there in enumerate(one.mask):
+            known = there if one.conflict is None else _with_disputed(there, one.conflict)
+            for low, high in _spans(known, one):
+                taken[row, _columns((low, high), before)] = False
+        if disputed is not None and same_rate(one.rate, before.rate):
+            disputed &= ~one.mask.any(axis=0)
     marks: dict[int, BoolArray] = {}
-    if before.conflict is not None:
-        marked(marks, Flag.CONFLICT, before.conflict & ~now.mask.any(axis=0))
-    where = np.asarray(taken.any(axis=0))
-    if not where.any():
-        return now, where
-    below = replace(before, data=before.data * taken, mask=taken, marks=marks)
-    return completed(now, below, taken), where
+    if disputed is not None:
+        marked(marks, Flag.CONFLICT, disputed)
+    return replace(before, data=before.data * taken, mask=taken, marks=marks)
+
+
+def spans_of(waveform: Waveform) -> list[Span]:
+    """[start ns, end ns) of where any component has samples."""
+    return _spans(np.asarray(waveform.mask.any(axis=0)), waveform)
+
+
+def _spans(where: BoolArray, waveform: Waveform) -> list[Span]:
+    return [
+        (grid_time(low, waveform.rate), grid_time(high, waveform.rate))
+        for low, high in (stretches(where) + waveform.start).tolist()
+    ]
+
+
+def _columns(span: Span, waveform: Waveform) -> slice:
+    low, high = (grid_index(ns, waveform.rate) - waveform.start for ns in span)
+    return slice(max(low, 0), max(high, 0))
+
+
+def _with_disputed(there: BoolArray, disputed: BoolArray) -> BoolArray:
+    """Where a component has samples, and disputed ones between or beside them, bool [n]."""
+    known = there.copy()
+    for low, high in stretches(np.asarray(disputed & ~there)).tolist():
+        known[low:high] = there[max(low - 1, 0) : high + 1].any()
+    return known
 
 
 def alike(a: Waveform, b: Waveform) -> bool:
@@ -141,7 +194,3 @@ def _offsets(table: IntArray, index: IntArray) -> IntArray:
     if not len(table):
         return np.zeros(len(index), np.int64)
     return np.asarray(table[np.searchsorted(table[:, 0], index, side="right") - 1, 1])
-
-
-def _unversioned(url: str) -> str:
-    return re.sub(r"#\d+$", "", url)

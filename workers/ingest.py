@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
-
-import numpy as np
 
 from catalog.schema import DAY_NS, Flag, Outcome, StationDay, TraceId
 from catalog.store import AccessDenied, Store, StoreError
 from workers.archives.archive import Archive, TooMuch
+from workers.archives.stations import StationDayArchive, unversioned
 from workers.archives.verdicts import (
+    EMPTIED,
     EMPTY,
     SAMPLES,
     UNREADABLE,
     UNUSABLE,
+    last_verdict,
     pass_verdict,
 )
 from workers.archives.zarr import FORMAT, group_path, lost_days
 from workers.archives.zarr_arrays import write_waveforms
 from workers.decode import BadFormat
-from workers.earlier import Earlier, alike, beneath
+from workers.earlier import Earlier, Span, alike, beneath, spans_of
 from workers.fragments import clip
 from workers.losses import DAMAGED, NO_NUMBERS, settled
-from workers.orientation import oriented, unturned
+from workers.orientation import completed, oriented, unturned
 from workers.parts import SHORTEST_NS
 from workers.waveform import (
     TILTED,
@@ -53,6 +54,10 @@ FASTEST = 1000
 """Hz, of a day that is written, which is held whole: 2 GB, and what stood before it as well."""
 
 STILL = "what was ingested before is kept"
+NONE_LEFT = "its objects have nothing of it any more"
+
+TRIES = 3
+"""So often a day is begun again, because somebody else has passed a verdict meanwhile."""
 
 State = Literal["written", "kept", "empty", "unreadable", "refused"]
 
@@ -97,7 +102,7 @@ def ingest(
         for day in sorted(day for day in days if start <= day < end):
             around = [listed.get(day + step) for step in (-_DAY, timedelta(), _DAY)]
             done = _ingest_day(source, destination, StationDay(trace, day), around)
-            if day in listed or done.state not in ("empty", "unreadable"):
+            if day in listed or done.state not in ("empty", "unreadable") or STILL in done.detail:
                 yield done
 
 
@@ -106,70 +111,97 @@ def _ingest_day(
 ) -> Ingested:
     """listed: versions (see Holding) of the day before, of this and of the next in the source."""
     path = group_path(station_day.trace, station_day.day)
-    earlier = Earlier.of(destination, station_day)
-    if earlier is not None and earlier.attributes.get("listed") == listed:
-        return Ingested(station_day, "kept")
-    try:
-        found = _Found.of(source, station_day, listed)
-    except (BadFormat, TooMuch) as error:
-        if earlier is not None:
-            return Ingested(station_day, "unreadable", detail=f"{error}; {STILL}")
-        pass_verdict(destination, path, UNREADABLE, str(error).encode())
-        return Ingested(station_day, "unreadable", detail=str(error))
-    except StoreError as error:
-        return Ingested(station_day, "refused", detail=error.strerror or str(error))
-    if found.is_nothing:
-        if earlier is None:
-            pass_verdict(destination, path, EMPTY, b"")
-        return Ingested(station_day, "empty", detail=found.detail)
-    if earlier is not None:
-        return _ingest_again(destination, path, earlier, found)
+    for _ in range(TRIES):
+        last = last_verdict(destination, path)
+        earlier = Earlier.of(destination, station_day, last)
+        if earlier is not None and earlier.attributes.get("listed") == listed:
+            return Ingested(station_day, "kept")
+        try:
+            found = _Found.of(source, station_day, listed)
+        except (BadFormat, TooMuch) as error:
+            if earlier is not None:
+                return Ingested(station_day, "unreadable", detail=f"{error}; {STILL}")
+            done = Ingested(station_day, "unreadable", detail=str(error))
+            verdict: _Verdict | None = (UNREADABLE, str(error).encode())
+        except StoreError as error:
+            return Ingested(station_day, "refused", detail=error.strerror or str(error))
+        else:
+            if earlier is None:
+                done, verdict = _first(destination, path, found)
+            else:
+                done, verdict = _again(destination, path, earlier, found, _known_as(source))
+        if verdict is None or pass_verdict(destination, path, last, *verdict):
+            return done
+    return Ingested(station_day, "refused", detail="others ingest it at the same time; run again")
+
+
+_Verdict = tuple[str, bytes]
+
+
+def _first(destination: Store, path: str, found: _Found) -> tuple[Ingested, _Verdict]:
+    """What the source has of a day of which there are no samples yet."""
     found.attributes["rates"] = write_waveforms(destination, path, found.waveforms)
+    if found.waveforms:
+        return found.ingested("written"), (SAMPLES, _body(found.attributes))
+    if found.is_nothing:
+        return found.ingested("empty"), (EMPTY, b"")
+    of_no_use = found.ingested("unreadable" if found.attributes["detail"] else "empty")
+    return of_no_use, (UNUSABLE, _body(found.attributes))
+
+
+def _again(
+    destination: Store,
+    path: str,
+    earlier: Earlier,
+    found: _Found,
+    known_as: Callable[[str], str],
+) -> tuple[Ingested, _Verdict | None]:
+    """What the source has now, over samples whose objects are out of reach. Arrays that stay as
+    they are are not written again."""
+    left_alone = replace(found.ingested("unreadable"), detail=f"{found.detail or DAMAGED}; {STILL}")
+    if earlier.spoilt(found.reading, known_as):
+        return left_alone, None
+    gone = earlier.out_of_reach(found.reading, known_as)
+    try:
+        before = earlier.waveforms()
+    except BadFormat as error:
+        if gone:
+            return replace(left_alone, detail=f"{error}; {STILL}"), None
+        before = {}  # all that it had can be had again
+    if stays := found.lie_over(before.values(), gone.values()):
+        found.attributes.update(earlier.attributes_of(stays, gone, found.attributes))
+        how = "is of no use now" if min(gone) in found.reading.inputs else "is gone"
+        found.detail = "; ".join(filter(None, [found.detail, f"{min(gone)}: {how}; {STILL}"]))
     if not found.waveforms:
-        pass_verdict(destination, path, UNUSABLE, _body(found.attributes))
-        return Ingested(station_day, "unreadable", detail=found.detail or DAMAGED)
-    pass_verdict(destination, path, SAMPLES, _body(found.attributes))
-    return Ingested(station_day, "written", found.samples, found.detail)
-
-
-def _ingest_again(destination: Store, path: str, earlier: Earlier, found: _Found) -> Ingested:
-    """What the source says now, over samples whose objects have gone; arrays that stay as they are
-    are not written again."""
-    station_day, detail = earlier.station_day, found.detail
-    gone = earlier.gone(found.attributes["inputs"])
-    strange = found.attributes["detail"] and found.attributes["absent"]
-    if (
-        not found.waveforms
-        or (gone and found.unread)
-        or (strange and not earlier.attributes.get("absent"))
-    ):
-        return Ingested(station_day, "unreadable", detail=f"{detail}; {STILL}")
-    before = earlier.waveforms()
-    if gone and (stays := found.lie_over(before.values())):
-        found.attributes.update(earlier.attributes_of(stays, found.attributes))
-        detail = "; ".join(filter(None, [detail, f"{gone}: is gone; {STILL}"]))
+        if not found.is_nothing:
+            return left_alone, None
+        return replace(found.ingested("written"), detail=NONE_LEFT), (EMPTIED, b"")
     kept = {
-        name
+        name: old
         for name, old in before.items()
         if any(alike(old, waveform) for waveform in found.waveforms)
     }
-    new = [w for w in found.waveforms if not any(alike(before[name], w) for name in kept)]
+    new = [w for w in found.waveforms if not any(alike(old, w) for old in kept.values())]
     found.attributes["rates"] = sorted(kept) + write_waveforms(destination, path, new)
-    pass_verdict(destination, path, SAMPLES, _body(found.attributes))
-    if not new and kept == {*earlier.attributes["rates"]}:
-        return Ingested(station_day, "kept", detail=detail)
-    return Ingested(station_day, "written", found.samples, detail)
+    same = not new and kept.keys() == {*earlier.attributes["rates"]}
+    return found.ingested("kept" if same else "written"), (SAMPLES, _body(found.attributes))
+
+
+def _known_as(source: Archive) -> Callable[[str], str]:
+    """The name under which all versions of an object of an archive are one."""
+    return unversioned if isinstance(source, StationDayArchive) else str
 
 
 @dataclass(slots=True)
 class _Found:
     """A station-day in its source. waveforms: one for each sampling rate. attributes: as they are
-    written, but for `rates`. unread: whether an object of its own could not be read."""
+    written, but for `rates`. reading: without its fragments. is_nothing: nothing is known of it."""
 
+    station_day: StationDay
+    reading: Reading
     waveforms: list[Waveform]
     attributes: dict[str, Any]
     detail: str
-    unread: bool
     is_nothing: bool
 
     @classmethod
@@ -191,12 +223,14 @@ class _Found:
             said.append(left_out)
         if not (said or waveforms) and any(bits & Flag.NOT_FINITE for bits, _, _ in flags):
             said.append(NO_NUMBERS)
+        given = {u: span for u, span in reading.given.items() if span[0] < end and span[1] > begin}
         absent = own in reading.absent
         attributes = {
             "format": FORMAT,
             "trace": str(station_day.trace),
             "day": station_day.day.isoformat(),
-            "inputs": dict(reading.inputs),
+            "inputs": {url: reading.inputs[url] for url in given},
+            "given": given,
             # what was listed, and was not there when it was to be read, is looked for again
             "listed": None if absent and listed[1] is not None else listed,
             "absent": absent,
@@ -205,31 +239,33 @@ class _Found:
             "at_large": at_large,
             "repairs": [ns for ns in reading.repairs if begin <= ns < end],
         }
-        unread = any(lost.start_ns < end and lost.end_ns > begin for lost in found.lost)
-        is_nothing = not (waveforms or said or (flags and listed[1] is not None))
-        return cls(waveforms, attributes, "; ".join([*said, *at_large]), unread, is_nothing)
+        return cls(
+            station_day,
+            replace(reading, fragments=()),
+            waveforms,
+            attributes,
+            "; ".join([*said, *at_large]),
+            not (waveforms or said or (flags and listed[1] is not None)),
+        )
 
-    @property
-    def samples(self) -> int:
-        """How many there are, of all components."""
-        return sum(int(waveform.mask.sum()) for waveform in self.waveforms)
+    def ingested(self, state: State) -> Ingested:
+        """samples: of all components."""
+        samples = sum(int(waveform.mask.sum()) for waveform in self.waveforms)
+        return Ingested(self.station_day, state, samples, self.detail)
 
-    def lie_over(self, before: Iterable[Waveform]) -> list[tuple[int, int]]:
-        """Take in what it lacks of earlier waveforms; [start ns, end ns) of where that is."""
-        stays: list[tuple[int, int]] = []
-        for old in before:
-            place = next(
-                (k for k, now in enumerate(self.waveforms) if same_rate(now.rate, old.rate)), None
-            )
-            if place is None:
-                self.waveforms.append(old)
-                taken = np.asarray(old.mask.any(axis=0))
+    def lie_over(self, before: Iterable[Waveform], within: Collection[Span]) -> list[Span]:
+        """Take in what it lacks, in some spans, of earlier waveforms; where that is."""
+        now, stays = [*self.waveforms], []
+        for below in (beneath(now, old, within) for old in before):
+            if not below.mask.any():
+                continue
+            stays += spans_of(below)
+            for k, one in enumerate(self.waveforms):
+                if same_rate(one.rate, below.rate):
+                    self.waveforms[k] = completed(one, below, below.mask)
+                    break
             else:
-                self.waveforms[place], taken = beneath(self.waveforms[place], old)
-            stays += [
-                (grid_time(low, old.rate), grid_time(high, old.rate))
-                for low, high in (stretches(taken) + old.start).tolist()
-            ]
+                self.waveforms.append(below)
         return stays
 
 
@@ -262,7 +298,16 @@ def _read(source: Archive, trace: TraceId, start_ns: int, end_ns: int) -> Readin
         [*dict.fromkeys([*one.lost, *two.lost])],
         [*dict.fromkeys([*one.at_large, *two.at_large])],
         sorted({*one.absent, *two.absent}),
+        {
+            url: _joined(one.given.get(url, span), two.given.get(url, span))
+            for url, span in {**one.given, **two.given}.items()
+        },
+        {**one.unused, **two.unused},
     )
+
+
+def _joined(one: Span, two: Span) -> Span:
+    return min(one[0], two[0]), max(one[1], two[1])
 
 
 def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[Waveform]:

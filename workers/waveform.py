@@ -93,13 +93,15 @@ class Lost:
 class Reading:
     """What an archive holds of one trace over a span.
 
-    inputs: URL -> ETag of every object that could be read. flags: (bits of `catalog.schema.Flag`,
-    start ns, end ns), what holds over [start, end). detail: problems met of the trace, each where;
-    at_large: and those of its objects that are of no trace in particular, which no outcome rests
-    on. repairs: ns, one for each record that was skipped or equals another. lost: objects that
-    would have had a share in it (workers/losses.py says what that costs). absent: [start ns, end
-    ns) of each day, of those whose objects may reach into the span, of which no object is there, or
-    one that has nothing of the trace; none where names tell no day.
+    inputs: URL -> ETag of every object that was read; given: URL -> [start ns, end ns) of the
+    samples that it gave; unused: and, of those that cannot be read or hold nothing of the trace
+    that they are named for, the span that they are named for. flags: (bits of
+    `catalog.schema.Flag`, start ns, end ns), what holds over [start, end). detail: problems met of
+    the trace, each where; at_large: and those of its objects that are of no trace in particular,
+    which no outcome rests on. repairs: ns, one for each record that was skipped or equals another.
+    lost: objects that would have had a share in it (workers/losses.py says what that costs).
+    absent: [start ns, end ns) of each day, of those whose objects may reach into the span, of which
+    no object is there, or one that has nothing of the trace; none where names tell no day.
     """
 
     fragments: Sequence[Fragment]
@@ -110,6 +112,8 @@ class Reading:
     lost: Sequence[Lost] = ()
     at_large: Sequence[Told] = ()
     absent: Sequence[tuple[int, int]] = ()
+    given: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    unused: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,12 @@ class Waveform:
                 total += np.where(has, rows[at, 1], 0)
                 count += has
         return np.rint(total / np.maximum(count, 1)).astype(np.int64)
+
+
+def extent(fragments: Iterable[Fragment]) -> tuple[int, int] | None:
+    """[start ns, end ns) of all of them; None where there are none."""
+    spans = [(fragment.start_ns, fragment.stop_ns) for fragment in fragments]
+    return (min(low for low, _ in spans), max(high for _, high in spans)) if spans else None
 
 
 def told(text: str, spans: Iterable[tuple[int, int]]) -> list[Told]:

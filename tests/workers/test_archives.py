@@ -132,7 +132,7 @@ def test_a_bad_object_is_told_and_raised_only_where_nothing_else_gave_data(tmp_p
     reading = settled(reading, midnight - DAY_NS, midnight + DAY_NS)
     assert len(reading.fragments) == 1 and "HTML" in reading.detail[0][0]
     assert (Flag.SALVAGED | Flag.INCOMPLETE, midnight - DAY_NS, midnight) in reading.flags
-    assert len(reading.inputs) == 1, "of what could be read"
+    assert len(reading.inputs) == 2 and len(reading.unused) == 1
 
 
 def test_what_lies_hours_outside_of_its_day_is_left_out_whatever_the_span(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.schema import Flag
-from workers.earlier import alike, beneath
-from workers.waveform import Samples, Waveform
+from workers.earlier import alike, beneath, spans_of
+from workers.waveform import Samples, Waveform, grid_time
 
 N = 40
 START = 1000
@@ -30,35 +30,58 @@ def waveform(seed: int, dtype: type = np.int32) -> Waveform:
     return Waveform(10.0, START, data, mask, (tables[0], tables[1], tables[2]), marks)
 
 
-def offset(one: Waveform, row: int, k: int) -> int:
-    table = one.offsets[row]
-    return int(table[np.searchsorted(table[:, 0], START + k, side="right") - 1, 1])
-
-
 def disputed(one: Waveform) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.zeros(N, bool) if one.conflict is None else one.conflict
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
-def test_what_is_lacked_and_not_contradicted_stays(a: int, b: int, floats: bool) -> None:
-    now, before = waveform(a), waveform(b, np.float32 if floats else np.int32)
-    result, where = beneath(waveform(a), before)
+WHOLE = [(grid_time(START, 10.0), grid_time(START + N, 10.0))]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, N), st.integers(0, N))
+def test_what_is_lacked_and_not_contradicted_stays(a: int, b: int, low: int, high: int) -> None:
+    now, before = waveform(a), waveform(b)
+    within = [(grid_time(START + low, 10.0), grid_time(START + high, 10.0))]
+    result = beneath([now], before, within)
     for k in range(N):
-        stays = before.mask[:, k] & ~now.mask[:, k] & ~disputed(now)[k]
-        assert where[k] == stays.any()
-        assert (result.mask[:, k] == now.mask[:, k] | stays).all()
         for row in range(3):
-            if result.mask[row, k]:
-                of = before if stays[row] else now
-                assert result.data[row, k] == of.data[row, k]
-                assert offset(result, row, k) == offset(of, row, k)
-            else:
-                assert result.data[row, k] == 0
-    if where.any():
-        both = disputed(now) | disputed(before) & ~now.mask.any(axis=0)
-        np.testing.assert_array_equal(disputed(result), both)
-    else:
-        assert alike(result, now)
+            in_doubt = known_in_doubt(now, row)[k]
+            stays = low <= k < high and before.mask[row, k] and not (now.mask[row, k] or in_doubt)
+            assert result.mask[row, k] == stays
+            assert result.data[row, k] == (before.data[row, k] if stays else 0)
+        assert disputed(result)[k] == (
+            low <= k < high and disputed(before)[k] and not now.mask[:, k].any()
+        )
+    np.testing.assert_array_equal(result.offsets, before.offsets)
+
+
+def known_in_doubt(one: Waveform, row: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Disputed samples that lie between or beside those of a component, one after the other."""
+    there, doubt = one.mask[row], np.zeros(N, bool)
+    for step in (1, -1):
+        last = False
+        for k in range(N)[::step]:
+            last = bool(there[k] or (last and disputed(one)[k]))
+            doubt[k] |= last and not there[k]
+    return doubt
+
+
+def test_a_component_that_has_nothing_is_in_no_dispute() -> None:
+    nothing = ONE.mask.copy()
+    nothing[1] = nothing[0, 9:12] = False
+    now = changed(ONE, mask=nothing, marks={Flag.CONFLICT: ~nothing[0]})
+    result = beneath([now], ONE, WHOLE)
+    assert result.mask.sum(axis=1).tolist() == [0, N, 0]
+
+
+def test_what_comes_at_another_rate_lies_over_it_too() -> None:
+    """Of one component, the first half."""
+    mask = np.zeros((3, 2 * N), bool)
+    mask[1, :N] = True
+    data = mask.astype(np.int32)
+    now = Waveform(20.0, 2 * START, data, mask, (FLAT, np.array([[2 * START, 0]]), FLAT))
+    result = beneath([now], ONE, WHOLE)
+    assert result.mask.sum(axis=1).tolist() == [N, N // 2, N]
+    assert spans_of(result) == WHOLE
 
 
 def changed(one: Waveform, **how: object) -> Waveform:

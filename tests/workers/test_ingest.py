@@ -125,8 +125,7 @@ def test_a_day_and_its_spill(place: str, tmp_path: Path, request: pytest.Fixture
     one, two = (a.read(HH, begin, begin + DAY_NS) for a in (miniseed_archive, zarr_archive))
     assert sorted(one.flags)[0][0] == sorted(two.flags)[0][0] == Flag.NOT_FINITE
     assert {flag[0] for flag in one.flags} == {flag[0] for flag in two.flags}
-    said = "XX.SYN..HH/2022-02-05/0000.samples.json"
-    assert list(two.inputs) == [open_store(destination).url_of(said)]
+    assert list(two.inputs) == [open_store(destination).url_of(group_path(HH, DAY))]
 
     held = list(zarr_archive.holdings(DAY, END))
     assert [(h.trace, h.day) for h in held] == [(HH, DAY), (HH, DAY + timedelta(days=1))]

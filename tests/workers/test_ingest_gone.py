@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from obspy import Trace, UTCDateTime
 
 from catalog.schema import DAY_NS, Flag, day_start_ns
 from catalog.store import open_store
@@ -27,7 +31,7 @@ from tests.workers.ingested import (
     put_day,
     span_of,
 )
-from workers.archives import Holding
+from workers.archives import Holding, verdicts
 from workers.ingest import ingest
 from workers.waveform import Waveform, assemble
 
@@ -116,7 +120,7 @@ def test_a_day_is_mended_though_the_one_before_has_gone(source: str, destination
     assert held(destination, 1).mask.sum() < HOUR + spill
     object_of(source, "Z", DAY).unlink()
     object_of(source, "Z", LATER).write_bytes(sound)
-    assert states(source, destination) == ["written"]
+    assert states(source, destination) == ["kept", "written"]
     now = held(destination, 1)
     np.testing.assert_array_equal(now.data[0, : HOUR + spill], NOISE[NOISE_DAY:][: HOUR + spill])
     reading = opened("zarr", destination).read(HH, START + DAY_NS, START + 2 * DAY_NS)
@@ -245,8 +249,7 @@ def test_of_a_day_that_is_cut_off_before_it_began_the_loss_is_known(
     body = miniseed(NOISE[:HOUR], START - 60 * SECOND, "Z", 10.0)
     put_day(source, DAY, "Z", body[:600])
     put_day(source, LATER, "Z", miniseed(NOISE[:HOUR], START + DAY_NS, "Z", 10.0))
-    first, _ = done(source, destination)
-    assert (first.state, first.detail) == ("unreadable", "records are damaged")
+    assert states(source, destination) == ["empty", "written"]
     source_archive, archive = opened("sds", source), opened("zarr", destination)
     assert [one.day for one in archive.holdings(DAY, END)] == [DAY, LATER]
     flags = [a.read(HH, START, START + DAY_NS).flags for a in (source_archive, archive)]
@@ -314,3 +317,164 @@ def test_floats_come_over_integers_that_stay(source: str, destination: str) -> N
     now = held(destination)
     np.testing.assert_array_equal(now.data[0, :HOUR], as_floats(NOISE[:HOUR]))
     np.testing.assert_array_equal(now.data[1, :HOUR], as_floats(NOISE[:HOUR]) / 3)
+
+
+PAGE = b"<html>maintenance</html>"
+
+
+def put_neighbours(source: str) -> None:
+    """Two days of Z and N, an hour each."""
+    for k, day in enumerate((DAY, LATER)):
+        for component in "ZN":
+            body = miniseed(NOISE[:HOUR], START + k * DAY_NS, component, 10.0)
+            put_day(source, day, component, body)
+
+
+def test_what_was_never_of_use_does_not_keep_the_rest_from_coming(
+    source: str, destination: str
+) -> None:
+    """A web page in place of Z; N grows when the day before is purged."""
+    put_day(source, DAY, "N", miniseed(NOISE[:NOISE_DAY], START, "N", 10.0))
+    put_day(source, LATER, "Z", PAGE)
+    put_day(source, LATER, "N", miniseed(NOISE[:HOUR], START + DAY_NS, "N", 10.0))
+    assert states(source, destination) == ["written", "written"]
+    object_of(source, "N", DAY).unlink()
+    grown = miniseed(NOISE[: 2 * HOUR], START + DAY_NS, "N", 10.0)
+    object_of(source, "N", LATER).write_bytes(grown)
+    assert states(source, destination) == ["kept", "written"]
+    assert held(destination, 1).mask.sum() == 2 * HOUR
+
+
+@pytest.mark.parametrize("strange", [PAGE, b"OTHER"])
+def test_each_object_that_is_of_no_use_any_more_keeps_its_day(
+    source: str, destination: str, strange: bytes
+) -> None:
+    """One after the other; the day beside it is what the source says."""
+    put_neighbours(source)
+    assert states(source, destination) == ["written", "written"]
+    for component in "ZN":
+        path = object_of(source, component, DAY)
+        other = path.read_bytes().replace(b"SYN", b"OTH")
+        path.write_bytes(other if strange == b"OTHER" else strange)
+        later = miniseed(NOISE[:HOUR], START + DAY_NS + 7200 * SECOND, component, 10.0)
+        object_of(source, component, LATER).write_bytes(later)
+        for again in ("written", "kept"):
+            first, second = done(source, destination)
+            assert first.state == "unreadable" and "before is kept" in first.detail
+            assert second.state == again
+            assert held(destination).mask.sum() == 2 * HOUR
+            assert held(destination, 1).mask.sum() == 2 * HOUR
+
+
+def test_samples_that_their_objects_have_no_more_are_none(source: str, destination: str) -> None:
+    """A spill over midnight, by an object that is replaced by one without; and a whole day."""
+    spill = miniseed(NOISE[:HOUR], START + DAY_NS - 600 * SECOND, "Z", 10.0)
+    put_day(source, LATER, "Z", spill)
+    assert states(source, destination) == ["written", "written"]
+    path = object_of(source, "Z", LATER)
+    path.write_bytes(miniseed(NOISE[:HOUR], START + DAY_NS, "Z", 10.0))
+    first, second = done(source, destination)
+    assert (first.state, first.samples, second.state) == ("written", 0, "written")
+    assert "nothing of it any more" in first.detail
+    archive = opened("zarr", destination)
+    assert [one.day for one in archive.holdings(DAY, END)] == [LATER]
+    assert_same(opened("sds", source), archive, 10.0, START, START + 2 * DAY_NS)
+    assert (START, START + DAY_NS) in archive.read(HH, START, START + DAY_NS).absent
+    path.write_bytes(spill)
+    assert states(source, destination) == ["written", "written"], "and there again"
+    assert_same(opened("sds", source), archive, 10.0, START, START + 2 * DAY_NS)
+    path.write_bytes(miniseed(NOISE[:HOUR], START + 2 * DAY_NS, "Z", 10.0))
+    done(source, destination)
+    assert [one.day for one in archive.holdings(DAY, LATER + timedelta(days=1))] == []
+
+
+@pytest.mark.parametrize("names", ["{}.mseed", "p#{}"])
+def test_samples_of_any_value_can_stay(tmp_path: Path, destination: str, names: str) -> None:
+    """The least integer, which zarr would fill in for an object that is not there."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    least = np.full(3000, -(2**31), np.int32)
+
+    def come(number: int, samples: NDArray[np.int32]) -> str:
+        out = io.BytesIO()
+        header = {
+            "network": "XX",
+            "station": "SYN",
+            "channel": "HHZ",
+            "sampling_rate": 10.0,
+            "starttime": UTCDateTime(ns=START + number * 10_800 * SECOND),
+        }
+        Trace(samples, header).write(out, "MSEED", encoding="INT32")
+        (folder / names.format(number)).write_bytes(out.getvalue())
+        (one,) = ingest(opened("files", str(folder)), open_store(destination), DAY, LATER)
+        return one.state
+
+    assert come(0, NOISE[:3000]) == "written"
+    assert come(1, least) == "written"
+    (folder / names.format(0)).unlink()
+    assert come(2, NOISE[:3000]) == "written"
+    (folder / names.format(1)).unlink()
+    assert come(3, NOISE[:3000]) == "written"
+    now = held(destination)
+    assert now.mask.sum() == 12_000 and (now.data[0, 108_000:111_000] == least).all()
+
+
+def test_a_damaged_store_is_not_written_over_where_something_has_gone(
+    source: str, destination: str
+) -> None:
+    put_neighbours(source)
+    assert states(source, destination) == ["written", "written"]
+    (shard,) = Path(destination).rglob(f"{DAY}/**/data/c/0/0")
+    shard.write_bytes(shard.read_bytes()[:-9])
+    object_of(source, "N", DAY).unlink()
+    for _ in range(2):
+        first, _ = done(source, destination)
+        assert first.state == "unreadable" and "ingest it again" in first.detail
+
+
+def test_a_zarr_of_a_zarr_follows_it(source: str, destination: str, tmp_path: Path) -> None:
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    second = str(tmp_path / "second")
+    for samples in (NOISE[:HOUR], NOISE[: HOUR // 2]):
+        object_of(source, "Z", DAY).write_bytes(miniseed(samples, START, "Z", 10.0))
+        assert states(source, destination) == ["written"]
+        archive = opened("zarr", destination)
+        (one,) = ingest(archive, open_store(second), DAY, END)
+        assert one.state == "written" and not one.detail
+        assert_same(archive, opened("zarr", second), 10.0, START, START + DAY_NS)
+
+
+def test_who_looked_before_another_wrote_looks_again(
+    source: str, destination: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the other one found and nobody can read any more is not lost by it."""
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    assert states(source, destination) == ["written"]
+    passing = verdicts.pass_verdict
+
+    def after_another(*of: Any) -> bool:
+        monkeypatch.setattr("workers.ingest.pass_verdict", passing)
+        put_day(source, DAY, "N", miniseed(NOISE[:HOUR], START, "N", 10.0))
+        assert states(source, destination) == ["written"]
+        object_of(source, "N", DAY).unlink()
+        return passing(*of)
+
+    object_of(source, "Z", DAY).write_bytes(miniseed(NOISE[: 2 * HOUR], START, "Z", 10.0))
+    monkeypatch.setattr("workers.ingest.pass_verdict", after_another)
+    (one,) = done(source, destination)
+    assert one.state in ("kept", "written")
+    assert held(destination).mask.sum(axis=1).tolist() == [2 * HOUR, HOUR, 0]
+
+
+@pytest.mark.parametrize("field", [{"flags": [1]}, {"repairs": [None]}, {"given": {"a": 1}}])
+def test_a_verdict_that_makes_no_sense_is_bad_format(
+    source: str, destination: str, field: dict[str, Any]
+) -> None:
+    put_day(source, DAY, "Z", miniseed(NOISE[:HOUR], START, "Z", 10.0))
+    assert states(source, destination) == ["written"]
+    (path,) = Path(destination).rglob("0000.samples.json")
+    said = json.loads(path.read_text())["attributes"]
+    path.write_text(json.dumps({"attributes": {**said, **field}}))
+    (lost,) = opened("zarr", destination).read(HH, START, START + DAY_NS).lost
+    assert "not a station-day written" in lost.why
+    assert states(source, destination) == ["written"]

@@ -496,11 +496,10 @@ def test_one_of_many_candidates_is_not_judged_by_another(sds: Path, candidate: C
 
 
 def test_a_day_of_no_use_tells_what_was_read_in_vain(sds: Path, candidate: Candidate) -> None:
-    """The objects of the days beside it, and not its own, which nobody can read."""
-    own = {str(path) for path in sds.rglob(f"*.{DAYS[1]:%Y.%j}")}
-    others = {str(path) for path in sds.rglob("*.D.*.*")} - own
-    for path in own:
-        Path(path).write_bytes(b"<html>maintenance</html>")
+    """The objects of the days beside it, and its own, which nobody can read."""
+    objects = {str(path) for path in sds.rglob("*.D.*.*")}
+    for path in sds.rglob(f"*.{DAYS[1]:%Y.%j}"):
+        path.write_bytes(b"<html>maintenance</html>")
     _, second, _ = pick_shard(local(sds), SHARD, [candidate])
     assert second.picked["c"].outcome == Outcome.BAD_FORMAT
-    assert others and second.inputs.keys() == others
+    assert objects and second.inputs.keys() == objects

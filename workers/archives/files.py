@@ -25,7 +25,8 @@ _DAY = timedelta(days=1)
 log = logging.getLogger(__name__)
 
 Index = dict[str, dict[str, Any]]
-"""Key -> {"size": bytes, "spans": [[trace, start ns, end ns], ...]}, or "error" for spans."""
+"""Key -> {"size": bytes, "etag": ETag, "spans": [[trace, start ns, end ns], ...]}; or "error" for
+spans."""
 
 
 class FilesArchive:
@@ -47,7 +48,12 @@ class FilesArchive:
             entries = [one for one in self.store.list() if self._pattern.fullmatch(one.key)]
             self._versions = {entry.key: version_of(entry) for entry in entries}
             self.index = {
-                entry.key: {"size": entry.size, **self._look_into(entry.key)} for entry in entries
+                entry.key: {
+                    "size": entry.size,
+                    "etag": entry.etag,
+                    **self._look_into(entry.key),
+                }
+                for entry in entries
             }
         assert self._index is not None
         return self._index

@@ -31,7 +31,7 @@ from workers.decoded import Channel
 from workers.fragments import clip
 from workers.miniseed.body import PIECE
 from workers.miniseed.records import ChannelId
-from workers.waveform import ALIASES, Fragment, Lost, Reading, Told, grid_index
+from workers.waveform import ALIASES, Fragment, Lost, Reading, Told, extent, grid_index
 
 BODY_BYTES = 64_000_000
 """Of objects held whole: a noisy day is 50 MB, and the next one is read for its halo too."""
@@ -162,6 +162,8 @@ class Objects:
         """
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
+        given: dict[str, tuple[int, int]] = {}
+        unused: dict[str, tuple[int, int]] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[Told] = []
         at_large: list[Told] = []
@@ -169,24 +171,28 @@ class Objects:
         lost, gone = list(unlisted), set(absent)
         wanted = [one for one in objects if one.may_hold(start_ns, end_ns)]
         for named, body in self._coming(wanted):
+            url, own = self.store.url_of(named.key), (named.start_ns, named.end_ns)
             room = MOST_SAMPLES - sum(len(fragment.samples) for fragment in fragments)
             try:
                 found, etag = self._read(named, body, trace, start_ns, end_ns, room)
             except MissingObject:  # the archive does not hold it any more
-                own = named.start_ns, named.end_ns
-                url = self.store.url_of(named.key)
                 at_large.append((f"{url}: was listed, and is gone", *own))
                 gone.add(own)
                 continue
             except AccessDenied as error:
                 lost.append(named.lost(Outcome.ACCESS_DENIED, str(error.strerror)))
                 continue
+            inputs[url] = etag
             if isinstance(found, BadFormat):
+                unused[url] = own
                 lost.append(named.lost(Outcome.BAD_FORMAT, str(found)))
                 continue
-            inputs[self.store.url_of(named.key)] = etag
             if named.named and not self._holds(named.key, trace):
-                gone.add((named.start_ns, named.end_ns))
+                unused[url] = own
+                gone.add(own)
+            gave = extent(one for channel in found.channels.values() for one in channel.fragments)
+            if gave is not None:
+                given[url] = gave
             detail += found.detail
             at_large += found.at_large
             for channel in found.channels.values():
@@ -199,7 +205,16 @@ class Objects:
             for told in (detail, at_large)
         )
         return Reading(
-            fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large, sorted(gone)
+            fragments,
+            inputs,
+            sorted(set(flags)),
+            detail,
+            repairs,
+            lost,
+            at_large,
+            sorted(gone),
+            given,
+            unused,
         )
 
     def _coming(self, objects: Sequence[NamedObject]) -> Iterator[tuple[NamedObject, Body | None]]:

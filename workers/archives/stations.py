@@ -202,6 +202,11 @@ def _station_day(layout: Layout, key: str) -> tuple[Station, date] | None:
     return (named.network, named.station), named.day
 
 
+def unversioned(url: str) -> str:
+    """The same for all versions of an object."""
+    return url.partition("#")[0]
+
+
 def _number(key: str) -> int | None:
     """The number behind `#`, -1 where there is none, None where that is no number."""
     _, mark, version = key.partition("#")

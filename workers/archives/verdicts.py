@@ -1,7 +1,8 @@
 """What a Zarr store says of a station-day: what it holds, or why it holds nothing.
 
 Objects are put once, and sources change: each verdict that differs from the last is put beside it
-under the next number, and the last one holds. Samples, once there, give way to samples alone.
+under the next number, and the last one holds. Samples, once there, give way to other samples, or to
+their objects' having none.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ from typing import NamedTuple
 
 from catalog.store import Store
 
-SAMPLES, UNUSABLE, UNREADABLE, EMPTY = "samples.json", "unusable.json", "unreadable.txt", "empty"
-"""There are samples: attributes. None of what was read can be used: the same. The source could not
-be read: why; the day is lost to those beside it too. There is nothing any more."""
+SAMPLES, EMPTIED = "samples.json", "emptied"
+"""There are samples: attributes. There were samples, which their objects do not have any more."""
 
-_NAME = re.compile(r"(?:(\d{4,})\.)?(samples\.json|unusable\.json|unreadable\.txt|empty)")
+UNUSABLE, UNREADABLE, EMPTY = "unusable.json", "unreadable.txt", "empty"
+"""None of what was read can be used: attributes. The source could not be read: why; the day is
+lost to those beside it too. There is nothing any more."""
+
+NOTHING = (EMPTY, EMPTIED)
+
+_NAME = re.compile(r"(?:(\d{4,})\.)?(samples\.json|unusable\.json|unreadable\.txt|empty|emptied)")
 
 
 class Verdict(NamedTuple):
-    """samples: whether it is of SAMPLES. number: -1 of stores from before there were numbers.
-    what: SAMPLES, UNUSABLE, UNREADABLE or EMPTY."""
+    """holds: whether it is of samples, there or not any more. number: -1 of stores from before
+    there were numbers. what: one of the above."""
 
-    samples: bool
+    holds: bool
     number: int
     what: str
     name: str
@@ -33,7 +39,7 @@ def verdict_named(name: str) -> Verdict | None:
     if name == "zarr.json":  # of samples, from before there were numbers
         return Verdict(True, -1, SAMPLES, name)
     found = _NAME.fullmatch(name)
-    return found and Verdict(found[2] == SAMPLES, int(found[1] or -1), found[2], name)
+    return found and Verdict(found[2] in (SAMPLES, EMPTIED), int(found[1] or -1), found[2], name)
 
 
 def last_verdict(store: Store, path: str) -> Verdict | None:
@@ -42,14 +48,15 @@ def last_verdict(store: Store, path: str) -> Verdict | None:
     return max((each for each in map(verdict_named, names) if each is not None), default=None)
 
 
-def pass_verdict(store: Store, path: str, what: str, body: bytes) -> None:
-    """Lets a verdict hold from now on; that nothing is there needs none where none was."""
-    last = last_verdict(store, path)
+def pass_verdict(store: Store, path: str, last: Verdict | None, what: str, body: bytes) -> bool:
+    """Lets a verdict hold from now on, where `last` still does: False where another has come.
+
+    That nothing is there needs none where none was, and what was said last is not said again.
+    """
     if last is None and what == EMPTY:
-        return
-    said = None if last is None else store.fetch(f"{path}/{last.name}")[0]
-    if last is not None and (last.what, said) == (what, body):
-        return
-    number = 0 if last is None else last.number + 1
-    while not store.create(f"{path}/{number:04d}.{what}", body):
-        number += 1  # somebody else's, who looked at the same time
+        return True
+    if last is not None and last.what == what and store.fetch(f"{path}/{last.name}")[0] == body:
+        return True
+    if last_verdict(store, path) != last:
+        return False
+    return store.create(f"{path}/{0 if last is None else last.number + 1:04d}.{what}", body)

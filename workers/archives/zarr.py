@@ -2,12 +2,12 @@
 
     NET.STA.LOC.BAND/YYYY-MM-DD/
         0000.samples.json   written last: samples that it does not name do not exist. format,
-            trace, day, rates (folders), inputs (URL -> ETag), listed (versions in the source of
-            the day before, this and the next, null where it has none), absent, flags, detail,
-            at_large and repairs (as of a Reading)
+            trace, day, rates (folders), inputs and given (as of a Reading: of what gave samples
+            of it), listed (versions in the source of the day before, this and the next, null where
+            it has none), absent, flags, detail, at_large and repairs (as of a Reading)
         0000.unusable.json  where none of what was read can be used: the same
         0000.unreadable.txt where the source could not be read: why
-        0000.empty          where there is nothing any more
+        0000.empty          where there is nothing any more; 0000.emptied, where there were samples
     NET.STA.LOC.BAND/YYYY-MM-DD/WRITING/100Hz/     attributes: rate, start (grid index),
         components, samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
@@ -53,7 +53,7 @@ from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreU
 from workers.archives.archive import MOST_SAMPLES, Holding, TooMuch, version_of
 from workers.archives.objects import require_root
 from workers.archives.verdicts import (
-    EMPTY,
+    NOTHING,
     UNREADABLE,
     UNUSABLE,
     Verdict,
@@ -62,7 +62,7 @@ from workers.archives.verdicts import (
 )
 from workers.decode import BadFormat
 from workers.fragments import offsets_within
-from workers.waveform import Fragment, Lost, Reading, Told, grid_index
+from workers.waveform import Fragment, Lost, Reading, Told, extent, grid_index
 
 FORMAT = "tidepick-continuous-1"
 
@@ -124,13 +124,15 @@ class ZarrArchive:
                 if verdict := verdict_named(rest):
                     verdicts[station_day] = max(verdict, verdicts.get(station_day, verdict))
             for one in sorted(verdicts):
-                if verdicts[one].what != EMPTY:
+                if verdicts[one].what not in NOTHING:
                     yield Holding(one.trace, one.day, *sizes[one])
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
         """Only the chunks that the span needs are fetched."""
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
+        given: dict[str, tuple[int, int]] = {}
+        unused: dict[str, tuple[int, int]] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[Told] = []
         at_large: list[Told] = []
@@ -139,18 +141,25 @@ class ZarrArchive:
         absent: list[tuple[int, int]] = []
         for day in days_between(day_of(start_ns), day_of(end_ns - 1) + _DAY):
             path = group_path(trace, day)
-            span = day_start_ns(day), day_start_ns(day) + DAY_NS
+            url, span = self.store.url_of(path), (day_start_ns(day), day_start_ns(day) + DAY_NS)
             try:
-                url, body, etag = self._told(path)
-                attributes = attributes_of(body, self.store.url_of(path))
-                for folder in attributes["rates"]:
-                    fragments += self.fragments(path, folder, start_ns, end_ns)
+                body, etag = self._told(path)
                 inputs[url] = etag
+                attributes = attributes_of(body, url)
+                own = [
+                    fragment
+                    for folder in attributes["rates"]
+                    for fragment in self.fragments(path, folder, start_ns, end_ns)
+                ]
+                fragments += own
+                if (gave := extent(own)) is not None:
+                    given[url] = gave
             except MissingObject:
                 absent.append(span)
             except AccessDenied as error:
                 lost.append(Lost(Outcome.ACCESS_DENIED, *span, str(error.strerror)))
             except BadFormat as error:
+                unused[url] = span
                 lost.append(Lost(Outcome.BAD_FORMAT, *span, str(error)))
             else:
                 flags += [(bit, low, high) for bit, low, high in attributes["flags"]]
@@ -161,22 +170,31 @@ class ZarrArchive:
                     absent.append(span)
         flags = [flag for flag in flags if flag[1] < end_ns and flag[2] > start_ns]
         return Reading(
-            fragments, inputs, sorted(set(flags)), detail, repairs, lost, at_large, absent
+            fragments,
+            inputs,
+            sorted(set(flags)),
+            detail,
+            repairs,
+            lost,
+            at_large,
+            absent,
+            given,
+            unused,
         )
 
-    def _told(self, path: str) -> tuple[str, bytes, str]:
-        """URL, body and ETag of what says what a day holds.
+    def _told(self, path: str) -> tuple[bytes, str]:
+        """Body and ETag of what says what a day holds.
 
         Raises MissingObject, and BadFormat where there was a day that could not be read.
         """
         last, url = last_verdict(self.store, path), self.store.url_of(path)
-        if last is None or last.what == EMPTY:
+        if last is None or last.what in NOTHING:
             raise MissingObject(errno.ENOENT, f"not ingested: {url}")
         body, etag = self.store.fetch(f"{path}/{last.name}")
         if last.what == UNREADABLE:
             text = f"could not be read when it was ingested: {body.decode(errors='replace')}"
             raise BadFormat(url, text)
-        return f"{url}/{last.name}", body, etag
+        return body, etag
 
     def fragments(self, path: str, folder: str, start_ns: int, end_ns: int) -> list[Fragment]:
         """Of one rate of one station-day inside a span. Raises AccessDenied, StoreUnavailable,
@@ -233,11 +251,18 @@ def attributes_of(marker: bytes, url: str) -> dict[str, Any]:
         for rate in attributes["rates"]:
             if not _RATE.fullmatch(rate):
                 raise BadFormat(url, f"rates: {rate!r} is not the name of a group of it")
-        for field in ("flags", "detail", "repairs", "inputs"):
-            attributes[field]
-    except (ValueError, KeyError, TypeError) as error:
+        told = {
+            "flags": [(int(bits), int(low), int(high)) for bits, low, high in attributes["flags"]],
+            "repairs": [int(ns) for ns in attributes["repairs"]],
+            "detail": [str(text) for text in attributes["detail"]],
+            "inputs": {str(key): str(etag) for key, etag in attributes["inputs"].items()},
+            "given": {
+                str(k): (int(a), int(b)) for k, (a, b) in attributes.get("given", {}).items()
+            },
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadFormat(url, f"not a station-day written by `tidepick ingest`: {error}") from error
-    return dict(attributes)
+    return {**attributes, **told}
 
 
 def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list[Fragment]:
@@ -257,7 +282,8 @@ def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list
     mask = np.ones(data.shape, bool)
     if arrays.attrs["samples"] != [stored.shape[1]] * len(COMPONENTS):
         mask = np.asarray(_array(arrays, "mask")[:, span])
-    if _is_missing(data, mask, stored.fill_value):
+    lost = not mask.any() and data.any()  # zeros where masked: it is the mask's object
+    if lost or (_is_filling(data, mask, stored.fill_value) and not stored.nchunks_initialized):
         raise BadFormat(url, f"a shard object is missing; {AGAIN}")
     table = np.asarray(_array(arrays, "offsets")[:])
     conflict = np.zeros(high - low, bool)
@@ -297,14 +323,10 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
-def _is_missing(data: NDArray[Any], mask: NDArray[np.bool_], fill: Any) -> bool:
-    """Whether samples are zarr's filling instead of an object's: it fills in silently.
-
-    Masked samples are stored as zeros, the filling is another value; no mask and data that are
-    not zero: it is the mask's object that is gone.
-    """
+def _is_filling(data: NDArray[Any], mask: NDArray[np.bool_], fill: Any) -> bool:
+    """Whether samples may be zarr's filling, which is silent, instead of an object's."""
     if not mask.any():
-        return bool(data.any())
+        return False
     filled = np.isnan if data.dtype.kind == "f" else partial(np.equal, fill)
     first = np.unravel_index(int(mask.argmax()), mask.shape)
     return bool(filled(data[first])) and bool(filled(data[mask]).all())
