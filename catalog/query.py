@@ -46,7 +46,8 @@ SET VARIABLE whole_files = (SELECT list($root || file ORDER BY file) FROM _files
 SET VARIABLE partial_files = (SELECT list($root || file ORDER BY file) FROM _files WHERE NOT whole);
 """
 
-# What only a superseded plan has, and a standing one has picked instead.
+# What only a superseded plan has, and a standing one has picked instead; of a station-day whose
+# bands nobody could tell (of objects that hold a whole station), has at all.
 _GAVE_WAY = """
 CREATE TABLE _gave_way AS
     SELECT DISTINCT e.candidate, e.network, e.station, e.location, e.band, e.day
@@ -57,10 +58,11 @@ CREATE TABLE _gave_way AS
         SELECT n.* FROM _every n JOIN _now p ON (n.candidate, n.network, n.station, n.location,
             n.band) = (p.candidate, p.network, p.station, p.location, p.band)
             AND n.day >= p.first AND n.day < p.stop
-        WHERE n.standing AND n.outcome = 'picked'
+        WHERE n.standing
     ) n ON (e.candidate, e.network, e.station, e.day)
         = (n.candidate, n.network, n.station, n.day)
-        AND (o.one_band OR e.band = n.band) AND (o.one_location OR e.location = n.location)
+        AND (e.band = '' OR n.outcome = 'picked'
+            AND (o.one_band OR e.band = n.band) AND (o.one_location OR e.location = n.location))
     WHERE e.standing AND NOT EXISTS (
         SELECT 1 FROM _now p WHERE (e.candidate, e.network, e.station, e.location, e.band)
             = (p.candidate, p.network, p.station, p.location, p.band)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eval import metrics
@@ -92,8 +92,22 @@ def test_a_replicate_is_the_sum_of_the_clusters_drawn():
     assert digits.mean(axis=0) == pytest.approx(np.ones(5), abs=0.08)
 
 
+CANCELLING = [
+    *(
+        (False, event, station)
+        for event, station in zip([0, 0, 0, 0, 1, 2, 4, 5], [0, 2, 3, 4, 3, 2, 0, 4], strict=False)
+    ),
+    *(
+        (True, event, station)
+        for event, station in zip([0, 0, 0, 2, 2, 3, 5], [3, 4, 4, 0, 2, 2, 0], strict=False)
+    ),
+]
+"""Seven hits of fifteen, of which variances by event, station and both leave next to nothing."""
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 4)), max_size=30))
+@example(CANCELLING)
 def test_a_proportion_lies_in_its_interval_and_the_interval_in_0_1(rows):
     hits = np.array([[float(hit)] for hit, _, _ in rows]).reshape(-1, 1)
     events = np.array([e for _, e, _ in rows], np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import date
 from itertools import islice
@@ -31,7 +32,7 @@ CAMPAIGN = """\
 name = "{name}"
 catalog = "catalog"
 [archive]
-kind = "sds"
+kind = "{kind}"
 root = "archive"
 [select]
 stations = ["XX.*"]
@@ -59,9 +60,14 @@ def run(tmp_path: Path) -> Callable[..., str]:
     record(tmp_path / "archive", "TWO", "BH", 1, 2)
     count = iter(range(9))
 
-    def go(shards: int = 99, bands: str = 'bands = ["HH", "BH"]', name: str = "growing") -> str:
+    def go(
+        shards: int = 99,
+        bands: str = 'bands = ["HH", "BH"]',
+        name: str = "growing",
+        kind: str = "sds",
+    ) -> str:
         path = tmp_path / "campaign.toml"
-        path.write_text(CAMPAIGN.format(bands=bands, name=name))
+        path.write_text(CAMPAIGN.format(bands=bands, name=name, kind=kind))
         prepared = prepare(load_campaign(path))
         of_run = prepared.store, prepared.assignment.run, f"i{next(count)}"
         write_run_record(*of_run, "start", provenance(prepared, {}, str(path)))
@@ -152,3 +158,33 @@ def test_another_campaign_stands_beside(run: Callable[..., str], tmp_path: Path)
     run(name="another")
     assert Catalog(url).superseded == {} and bands(url, "superseded") == []
     assert bands(url) == sorted([*ALL_BH, ("ONE", 1, "HH")])
+
+
+@pytest.mark.parametrize("chosen", ["", 'bands = ["HH", "BH"]'])
+@pytest.mark.parametrize(("most", "outcome"), [(None, "picked"), (512, "too_short")])
+def test_what_nobody_could_tell_the_band_of_gives_way_to_whatever_is_told(
+    run: Callable[..., str], tmp_path: Path, chosen: str, most: int | None, outcome: str
+) -> None:
+    """Objects of whole stations, which become readable, for one station of two."""
+    url, root = str(tmp_path / "catalog"), tmp_path / "archive"
+    bodies = {}
+    for station in ("ONE", "TWO"):
+        for day in ("061", "062"):
+            parts = [path.read_bytes()[:most] for path in root.rglob(f"XX.{station}.*.{day}")]
+            bodies[root / f"XX/2024/{day}/{station}.XX.2024.{day}"] = b"".join(parts)
+    shutil.rmtree(root)
+    for path in bodies:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"<html>maintenance</html>")
+    run(bands=chosen, kind="earthscope")
+    untold = [("ONE", 1, ""), ("ONE", 2, ""), ("TWO", 1, ""), ("TWO", 2, "")]
+    assert bands(url) == untold
+    for path, body in bodies.items():
+        if path.name.startswith("ONE"):
+            path.write_bytes(body)
+    run(bands=chosen, kind="earthscope")
+    assert bands(url) == [("ONE", 1, "BH"), ("ONE", 2, "BH"), *untold[2:]]
+    status = read_status(url)
+    assert (status["left"], status["gave_way"]) == (0, 2)
+    rows = Catalog(url).sql("SELECT DISTINCT outcome FROM coverage WHERE station = 'ONE'")
+    assert rows.to_pylist() == [{"outcome": outcome}]

@@ -79,16 +79,21 @@ class Page:
         return "\n".join(self.wire)
 
     async def evaluate(self, expression: str) -> Any:
+        reply = await self._evaluated(expression)
+        return reply["result"].get("value")
+
+    async def _evaluated(self, expression: str) -> Any:
+        """Without a result where the page is being left for another one."""
         reply = await self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
         assert "exceptionDetails" not in reply, reply
-        return reply["result"].get("value")
+        return reply
 
     async def until(self, expression: str) -> None:
         """Wait for it to be true."""
         deadline = time.monotonic() + PATIENCE_S
-        while not await self.evaluate(expression):
+        while not (await self._evaluated(expression)).get("result", {}).get("value"):
             if time.monotonic() > deadline:
                 text = await self.evaluate("document.body.innerText")
                 raise AssertionError(f"never: {expression}; the page says {text}; {self.problems}")
