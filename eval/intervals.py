@@ -175,8 +175,9 @@ def ratios(
             # Rows of no event at all are not limited by the number of events.
             only_still = (holding == 0) & (counted[~drawn].sum(axis=0) > 0)
             fewest = np.where(only_still, fewest, np.minimum(fewest, holding))
-    # The terms can cancel to next to nothing, or less: no way of clustering alone is undercut.
-    variance = np.fmax(variance, widest)
+    # The difference of two estimated variances can be negative; then the wider one stands. Where
+    # it is next to nothing, the interval is at least half as wide as by that one.
+    variance = np.where(variance > 0, np.fmax(variance, widest / 4), widest)
     moments = zip(kinds, values, variance, fewest, counted.sum(axis=0), strict=True)
     return [
         _interval(kind, float(value), float(v), int(few), int(rows))
@@ -212,7 +213,8 @@ def figure(
         if sign > 0:
             widest, fewest = max(widest, own), min(fewest, len(sums))
     rows = 0 if math.isnan(value) else len(columns)
-    return _interval(kind, value, max(variance, widest), fewest, rows)
+    variance = max(variance, widest / 4) if variance > 0 else widest
+    return _interval(kind, value, variance, fewest, rows)
 
 
 def joint(levels: list[tuple[int, Sample]]) -> Sample:

@@ -143,8 +143,15 @@ def _run(options: argparse.Namespace, out: Console) -> int:
         "outcomes": dict(summary.outcomes),
         "failures": summary.failures,
         "unlooked": len(summary.unlooked),
+        "held_without_data": summary.held_without_data,
     }
     _show(out, options.json, f"run of {campaign.name}", facts)
+    if summary.held_without_data:
+        print(
+            f"tidepick: {summary.held_without_data:,} station-days x candidates stand as no_data "
+            "that the archive lists by now: --retry no_data picks what has come since",
+            file=sys.stderr,
+        )
     for name, why in islice(summary.unlooked.items(), 1):
         print(
             f"tidepick: {len(summary.unlooked):,} objects of the archive could not be looked into "

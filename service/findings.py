@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -37,9 +37,10 @@ class Findings:
     phantoms: traces that the metadata have in these days and the archive never. unknown: traces
     that the archive holds and the metadata do not know; they are planned. Of phantom stations the
     archive holds nothing, of unknown stations the metadata know nothing. outside_epochs: held
-    station-days that are not planned because no epoch has them; not_chosen: because of bands and
-    locations. unreadable: objects that could not be looked into, and why; unlooked: those of them
-    that therefore are in no plan and get no outcome. notes: how it was told.
+    station-days, by NET.STA, that are not planned because no epoch has them; not_chosen: how many
+    are not because of bands and locations. unreadable: objects that could not be looked into, and
+    why; unlooked: those of them that therefore are in no plan and get no outcome. notes: how it was
+    told.
     """
 
     stations: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -49,7 +50,7 @@ class Findings:
     phantom_stations: Sequence[str] = ()
     unknown: Sequence[TraceId] = ()
     unknown_stations: Sequence[str] = ()
-    outside_epochs: int = 0
+    outside_epochs: Counter[str] = field(default_factory=Counter)
     not_chosen: int = 0
     unreadable: Mapping[str, str] = field(default_factory=dict)
     unlooked: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +71,8 @@ class Findings:
             there = held.mask(trace)
             inside = int(np.count_nonzero(there & allowed(epochs, trace, held.start, held.days)))
             findings.not_chosen += inside
-            findings.outside_epochs += int(np.count_nonzero(there)) - inside
+            if outside := int(np.count_nonzero(there)) - inside:
+                findings.outside_epochs[_station(trace)] += outside
         if epochs is not None:
             have = set(held.traces)
             findings.unknown = [trace for trace in held.traces if trace not in epochs.spans]

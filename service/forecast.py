@@ -21,7 +21,7 @@ SHOWN = 8
 
 LISTS = (
     *("unmatched", "phantom_stations", "phantoms", "unknown_stations", "unknown", "unreadable"),
-    "supersedes",
+    *("stations_outside_epochs", "supersedes"),
 )
 
 UNKNOWN = "whether it takes the place of an earlier plan: the catalogue could not be looked into"
@@ -63,7 +63,7 @@ def forecast(
         "estimate": f"{plan.held:,} held station-days x {many} candidate(s) x {CPU_SECONDS} CPU s "
         f"(measured, engine fast, one core) / {compute.workers} worker(s)"
         + ("" if price is None else f"; {price:g} an hour"),
-        "held_outside_epochs": found.outside_epochs,
+        "held_outside_epochs": found.outside_epochs.total(),
         "held_not_chosen": found.not_chosen,
         "networks": _rates(found.networks),
         "choices": _rates(found.choices),
@@ -73,6 +73,7 @@ def forecast(
         "phantoms": [str(trace) for trace in found.phantoms],
         "unknown_stations": list(found.unknown_stations),
         "unknown": [str(trace) for trace in found.unknown],
+        "stations_outside_epochs": dict(found.outside_epochs.most_common()),
         "unreadable": dict(found.unreadable),
         "supersedes": list(displaced),
         "notes": [*found.notes, *([note] if note else [])],

@@ -51,7 +51,7 @@ class Summary:
 
     Counts are of station-days x candidates. reason: why it stopped before the end. cost: in $, of
     this invocation, None without a price. unlooked: objects that told nothing when it was planned,
-    so that what they hold has no outcome, and why.
+    so that what they hold has no outcome, and why. held: planned, and listed by the archive.
     """
 
     run: str
@@ -66,6 +66,12 @@ class Summary:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: dict[str, int] = field(default_factory=dict)
     unlooked: Mapping[str, str] = field(default_factory=dict)
+    held: int = 0
+
+    @property
+    def held_without_data(self) -> int:
+        """At least so many stand as no_data and are listed now: they may have come since."""
+        return max(0, self.outcomes[Outcome.NO_DATA] - (self.planned - self.held))
 
     @property
     def left(self) -> int:
@@ -128,6 +134,7 @@ def run(
     planned = plan.station_days * len(assignment.candidates)
     summary = Summary(assignment.run, planned, planned - sum(c.due for c in census.values()))
     summary.unlooked = plan.findings.unlooked
+    summary.held = plan.held * len(assignment.candidates)
     due = [month for month, found in census.items() if found.due]
     if not due:
         _conclude(summary, census, "complete")

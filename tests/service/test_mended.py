@@ -213,6 +213,34 @@ def test_what_breaks_after_it_was_planned_is_picked_once_it_is_mended(
     assert spoilt.rows(OWN) == of_whole_files.rows(OWN)
 
 
+def test_what_comes_after_its_day_was_picked_is_told(
+    spoilt: Any, new_trial: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt.kind = "sds"
+    fresh = new_trial()
+    fresh.archive = shutil.copytree(spoilt.archive, tmp_path / "whole")
+    fresh.complete()
+    late = [path for path in spoilt.archive.glob("2024/XX/ONE/*/*.061") if path.is_file()]
+    bodies = {path: path.read_bytes() for path in late}
+    for path in late:
+        path.unlink()
+
+    def run(*also: str) -> tuple[int, int]:
+        assert main(["run", str(spoilt.campaign()), *also, "--json"]) == 0
+        out, err = capsys.readouterr()
+        facts = json.loads(out)
+        assert ("--retry no_data picks what has come" in err) == (facts["held_without_data"] > 0)
+        return facts["done_now"], facts["held_without_data"]
+
+    assert run() == (sum(standing(fresh).values()), 0)
+    for path, body in bodies.items():
+        path.write_bytes(body)
+    assert run() == (0, 2)
+    done, left = run("--retry", "no_data")
+    assert done >= 2 and not left
+    assert spoilt.rows(OWN) == fresh.rows(OWN)
+
+
 def rows_of(trial: Any, station: str, day: int) -> Iterator[dict[str, Any]]:
     for row in trial.rows()["coverage"]:
         if (row["station"], row["day"].day) == (station, day):

@@ -124,7 +124,7 @@ def test_listing_and_epochs_make_the_plan(tmp_path: Path) -> None:
     assert found.phantoms == [TraceId("CI", "ADO", "", "HH"), TraceId("CI", "GONE", "", "BH")]
     assert (found.phantom_stations, found.unknown_stations) == (["CI.GONE"], ["CI.NEW"])
     assert found.unknown == [ADO, GSC_EN, NEW]
-    assert (found.outside_epochs, found.not_chosen) == (2, 6)
+    assert (found.outside_epochs, found.not_chosen) == ({"CI.OLD": 2}, 6)
     assert {name: (t.planned, t.held) for name, t in found.choices.items()} == {
         "--.BH": (3 + 6 + 2, 3 + 1 + 2),
         "--.HH": (3, 2),
