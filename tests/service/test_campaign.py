@@ -53,7 +53,13 @@ candidates: st.SearchStrategy[dict[str, Any]] = st.builds(
 @st.composite
 def campaigns(draw: st.DrawFn) -> Campaign:
     start, end = draw(ranges)
-    anonymous = draw(st.booleans())
+    kind = draw(st.sampled_from(["sds", "files", "zarr", "scedc", "earthscope"]))
+    on_s3, anonymous = draw(st.booleans()), draw(st.booleans())
+    of_s3 = {
+        "anonymous": anonymous,
+        "region": draw(st.none() | text),
+        "profile": None if anonymous else draw(st.none() | text),
+    }
     price = draw(st.none() | st.floats(0, 1e9))
     return Campaign.model_validate(
         {
@@ -61,12 +67,10 @@ def campaigns(draw: st.DrawFn) -> Campaign:
             "catalog": f"/catalog/{draw(text)}",
             "catalog_endpoint_url": draw(st.none() | st.sampled_from(ENDPOINTS)),
             "archive": {
-                "kind": draw(st.sampled_from(["sds", "files", "zarr", "scedc", "earthscope"])),
-                "root": f"/archive/{draw(text)}",
-                "pattern": draw(text),
-                "anonymous": anonymous,
-                "region": draw(st.none() | text),
-                "profile": None if anonymous else draw(st.none() | text),
+                "kind": kind,
+                "root": f"{'s3://archive' * on_s3}/{draw(text)}",
+                **({"pattern": draw(text)} if kind == "files" else {}),
+                **(of_s3 if on_s3 else {}),
             },
             "select": {
                 "stations": draw(st.lists(text, max_size=4)),

@@ -458,3 +458,18 @@ def test_bands_of_both_spellings_are_one(root: str) -> None:
     store.create(key, miniseed(noise(2000, 1), start, "E").replace(b"HHE", b"hhE"))
     reading = open_archive(ArchiveConfig(kind="sds", root=root)).read(HH, start, start + DAY_NS)
     assert sorted(fragment.component for fragment in reading.fragments) == ["E", "N", "Z"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"pattern": "*.mseed"}, "pattern '\\*.mseed': only with kind = files; sds has its own"),
+        ({"region": "us-west-2"}, "region: only with a root such as s3://bucket/prefix"),
+        ({"profile": "seismic"}, "profile: only with a root such as s3://"),
+        ({"anonymous": True}, "anonymous: only with a root such as s3://"),
+        ({"endpoint_url": "http://127.0.0.1:9000"}, "endpoint_url: only with a root such as s3://"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(keys: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        ArchiveConfig.model_validate({"kind": "sds", "root": "/archive", **keys})

@@ -85,6 +85,19 @@ class ArchiveConfig(BaseModel):
             raise ValueError("anonymous and profile: keep one; a profile is for signed requests")
         return self
 
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> ArchiveConfig:
+        if self.kind != "files" and self.pattern != "**/*":
+            raise ValueError(
+                f"pattern {self.pattern!r}: only with kind = files; {self.kind} has its own"
+            )
+        of_s3 = ("anonymous", "endpoint_url", "region", "profile")
+        if not self.root.startswith("s3://"):
+            for name in of_s3:
+                if getattr(self, name):
+                    raise ValueError(f"{name}: only with a root such as s3://bucket/prefix")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _glob_in_root(cls, values: Any) -> Any:
