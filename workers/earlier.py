@@ -87,8 +87,8 @@ class Earlier:
         repairs = Counter(
             ns for ns in self.attributes["repairs"] if any(low <= ns < high for low, high in known)
         )
-        middle = (self.station_day.start_ns + self.station_day.end_ns) // 2
-        own = any(low <= middle < high for low, high in out_of_reach.values())
+        begin, end = self.station_day.start_ns, self.station_day.end_ns
+        own = any(begin <= (low + high) // 2 < end for low, high in out_of_reach.values())
         said = {
             name: list(dict.fromkeys([*self.attributes.get(name, []), *now[name]]))
             for name in ("detail", "at_large")

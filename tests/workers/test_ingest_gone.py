@@ -126,6 +126,10 @@ def test_a_day_is_mended_though_the_one_before_has_gone(source: str, destination
     reading = opened("zarr", destination).read(HH, START + DAY_NS, START + 2 * DAY_NS)
     assert now.mask.sum() == HOUR + spill and not reading.flags
     assert held(destination).mask[0].all()
+    later = miniseed(NOISE[:HOUR], START + DAY_NS + 7200 * SECOND, "Z", 10.0)
+    object_of(source, "Z", LATER).write_bytes(later)
+    assert states(source, destination) == ["kept", "written"]
+    assert held(destination, 1).mask.sum() == HOUR + spill, "and nothing of what was replaced"
 
 
 def test_what_is_said_of_samples_that_stay_stays(source: str, destination: str) -> None:
@@ -138,8 +142,9 @@ def test_what_is_said_of_samples_that_stay_stays(source: str, destination: str) 
     put_day(source, DAY, "N", miniseed(NOISE[:HOUR], later, "N", 10.0))
     assert states(source, destination) == ["written"]
     reading = opened("zarr", destination).read(HH, START, START + DAY_NS)
-    assert before.flags and before.repairs
+    assert before.flags and before.repairs and before.detail
     assert (reading.flags, reading.repairs) == (before.flags, before.repairs)
+    assert list(reading.detail) == list(before.detail)
 
 
 @pytest.mark.parametrize("mended", [False, True])
@@ -464,6 +469,18 @@ def test_who_looked_before_another_wrote_looks_again(
     (one,) = done(source, destination)
     assert one.state in ("kept", "written")
     assert held(destination).mask.sum(axis=1).tolist() == [2 * HOUR, HOUR, 0]
+
+
+def test_a_verdict_is_passed_once_after_another(destination: str) -> None:
+    """Whatever it says."""
+    store = open_store(destination)
+    assert verdicts.pass_verdict(store, "day", None, verdicts.UNREADABLE, b"why")
+    assert not verdicts.pass_verdict(store, "day", None, verdicts.SAMPLES, b"{}")
+    last = verdicts.last_verdict(store, "day")
+    assert last is not None and last.what == verdicts.UNREADABLE
+    assert verdicts.pass_verdict(store, "day", last, verdicts.SAMPLES, b"{}")
+    assert not verdicts.pass_verdict(store, "day", last, verdicts.SAMPLES, b"[]")
+    assert [one.key for one in store.list()] == ["day/0000.unreadable.txt", "day/0001.samples.json"]
 
 
 @pytest.mark.parametrize("field", [{"flags": [1]}, {"repairs": [None]}, {"given": {"a": 1}}])

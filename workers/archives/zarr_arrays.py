@@ -75,7 +75,6 @@ def _write_rate(destination: Store, path: str, waveform: Waveform) -> None:
             shards=shards,
             compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
             fill_value=filling,
-            config={"write_empty_chunks": True},  # that nothing is there is a loss
             dimension_names=dimensions,
         )
         array[...] = values
