@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from catalog.schema import Flag, StationDay
+from catalog.schema import COMPONENTS, Flag, StationDay
 from catalog.store import Store
 from workers.archives.verdicts import SAMPLES, Verdict
 from workers.archives.zarr import ZarrArchive, attributes_of, group_path
@@ -17,6 +17,7 @@ from workers.decode import BadFormat
 from workers.waveform import (
     NS,
     BoolArray,
+    Given,
     IntArray,
     Reading,
     Waveform,
@@ -68,13 +69,25 @@ class Earlier:
             for url, (low, high) in reading.unused.items()
         )
 
-    def out_of_reach(self, reading: Reading, known_as: Callable[[str], str]) -> dict[str, Span]:
-        """Objects that gave samples and do not now, and where these are."""
+    def out_of_reach(
+        self, reading: Reading, known_as: Callable[[str], str], elsewhere: Set[str]
+    ) -> dict[str, Sequence[Given]]:
+        """Objects that gave samples and cannot now, and where these are.
+
+        elsewhere: URLs of what can be read, and has nothing to do with the day any more.
+        """
         here = {known_as(url) for url in reading.inputs if url not in reading.unused}
-        return {url: span for url, span in self._given.items() if known_as(url) not in here}
+        return {
+            url: each
+            for url, each in self._given.items()
+            if known_as(url) not in here and url not in elsewhere
+        }
 
     def attributes_of(
-        self, stays: Sequence[Span], out_of_reach: Mapping[str, Span], now: Mapping[str, Any]
+        self,
+        stays: Sequence[Span],
+        out_of_reach: Mapping[str, Sequence[Given]],
+        now: Mapping[str, Any],
     ) -> dict[str, Any]:
         """What is said `now`, and what was said of the spans that stay as they were: of gaps at
         their edges too. Where the day's own objects are out of reach, in words as well."""
@@ -88,7 +101,8 @@ class Earlier:
             ns for ns in self.attributes["repairs"] if any(low <= ns < high for low, high in known)
         )
         begin, end = self.station_day.start_ns, self.station_day.end_ns
-        own = any(begin <= (low + high) // 2 < end for low, high in out_of_reach.values())
+        gone = (span for each in out_of_reach.values() for span in each)
+        own = any(begin <= (low + high) // 2 < end for _, low, high in gone)
         said = {
             name: list(dict.fromkeys([*self.attributes.get(name, []), *now[name]]))
             for name in ("detail", "at_large")
@@ -119,20 +133,21 @@ class Earlier:
         return found
 
     @property
-    def _given(self) -> dict[str, Span]:
+    def _given(self) -> dict[str, Sequence[Given]]:
         """Where the samples of each object are; of stores from before this was kept, the day."""
         own = self.station_day.start_ns, self.station_day.end_ns
-        return {url: self.attributes["given"].get(url, own) for url in self.attributes["inputs"]}
+        every = [(row, *own) for row in COMPONENTS]
+        return {url: self.attributes["given"].get(url, every) for url in self.attributes["inputs"]}
 
 
-def beneath(now: Sequence[Waveform], before: Waveform, within: Iterable[Span]) -> Waveform:
+def beneath(now: Sequence[Waveform], before: Waveform, within: Iterable[Given]) -> Waveform:
     """Of `before`, what lies in some spans and what no waveform of `now` has, at any rate, or
     disputes."""
-    here = np.zeros(before.data.shape[1], bool)
-    for span in within:
-        here[_columns(span, before)] = True
+    here = np.zeros(before.data.shape, bool)
+    for component, low, high in within:
+        here[COMPONENTS.index(component), _columns((low, high), before)] = True
     taken = before.mask & here
-    disputed = None if before.conflict is None else before.conflict & here
+    disputed = None if before.conflict is None else before.conflict & here.any(axis=0)
     for one in now:
         for row, there in enumerate(one.mask):
             known = there if one.conflict is None else _with_disputed(there, one.conflict)

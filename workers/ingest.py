@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from catalog.schema import DAY_NS, Flag, Outcome, StationDay, TraceId
 from catalog.store import AccessDenied, Store, StoreError
 from workers.archives.archive import Archive, TooMuch
+from workers.archives.files import FilesArchive
 from workers.archives.stations import StationDayArchive, unversioned
 from workers.archives.verdicts import (
     EMPTIED,
@@ -26,7 +27,7 @@ from workers.archives.verdicts import (
     last_verdict,
     pass_verdict,
 )
-from workers.archives.zarr import FORMAT, group_path, lost_days
+from workers.archives.zarr import FORMAT, days_said, group_path
 from workers.archives.zarr_arrays import write_waveforms
 from workers.decode import BadFormat
 from workers.earlier import Earlier, Span, alike, beneath, spans_of
@@ -36,6 +37,7 @@ from workers.orientation import completed, oriented, unturned
 from workers.parts import SHORTEST_NS
 from workers.waveform import (
     TILTED,
+    Given,
     Reading,
     Waveform,
     grid_index,
@@ -98,7 +100,7 @@ def ingest(
             versions.setdefault(holding.trace, {})[holding.day] = holding.version
     for trace, listed in sorted(versions.items()):
         days = {day + step for day in listed for step in (-_DAY, timedelta(), _DAY)}
-        days |= lost_days(destination, trace)
+        days |= days_said(destination, trace, *_looked_at_again(source))
         for day in sorted(day for day in days if start <= day < end):
             around = [listed.get(day + step) for step in (-_DAY, timedelta(), _DAY)]
             done = _ingest_day(source, destination, StationDay(trace, day), around)
@@ -129,7 +131,7 @@ def _ingest_day(
             if earlier is None:
                 done, verdict = _first(destination, path, found)
             else:
-                done, verdict = _again(destination, path, earlier, found, _known_as(source))
+                done, verdict = _again(destination, path, earlier, found, source)
         if verdict is None or pass_verdict(destination, path, last, *verdict):
             return done
     return Ingested(station_day, "refused", detail="others ingest it at the same time; run again")
@@ -154,24 +156,26 @@ def _again(
     path: str,
     earlier: Earlier,
     found: _Found,
-    known_as: Callable[[str], str],
+    source: Archive,
 ) -> tuple[Ingested, _Verdict | None]:
     """What the source has now, over samples whose objects are out of reach. Arrays that stay as
     they are are not written again."""
     left_alone = replace(found.ingested("unreadable"), detail=f"{found.detail or DAMAGED}; {STILL}")
+    known_as = unversioned if isinstance(source, StationDayArchive) else str
     if earlier.spoilt(found.reading, known_as):
         return left_alone, None
-    gone = earlier.out_of_reach(found.reading, known_as)
+    gone = earlier.out_of_reach(found.reading, known_as, _elsewhere(source))
     try:
         before = earlier.waveforms()
     except BadFormat as error:
         if gone:
             return replace(left_alone, detail=f"{error}; {STILL}"), None
         before = {}  # all that it had can be had again
-    if stays := found.lie_over(before.values(), gone.values()):
+    if stays := found.lie_over(before.values(), [span for each in gone.values() for span in each]):
         found.attributes.update(earlier.attributes_of(stays, gone, found.attributes))
-        how = "is of no use now" if min(gone) in found.reading.inputs else "is gone"
-        found.detail = "; ".join(filter(None, [found.detail, f"{min(gone)}: {how}; {STILL}"]))
+        one = min(url for url, each in gone.items() if _meet(each, stays))
+        how = "is of no use now" if one in found.reading.inputs else "is gone"
+        found.detail = "; ".join(filter(None, [found.detail, f"{one}: {how}; {STILL}"]))
     if not found.waveforms:
         if not found.is_nothing:
             return left_alone, None
@@ -187,9 +191,22 @@ def _again(
     return found.ingested("kept" if same else "written"), (SAMPLES, _body(found.attributes))
 
 
-def _known_as(source: Archive) -> Callable[[str], str]:
-    """The name under which all versions of an object of an archive are one."""
-    return unversioned if isinstance(source, StationDayArchive) else str
+def _elsewhere(source: Archive) -> Set[str]:
+    """URLs of objects that can be read, whichever days and traces they hold by now: where names
+    tell none, an object that changes may leave a day behind."""
+    if not isinstance(source, FilesArchive):
+        return set()
+    return {source.store.url_of(key) for key, entry in source.index.items() if "spans" in entry}
+
+
+def _looked_at_again(source: Archive) -> Sequence[str]:
+    """Verdicts of days that the source lists no more, and that may be others by now."""
+    of_no_use = (UNREADABLE, UNUSABLE)
+    return (*of_no_use, SAMPLES) if isinstance(source, FilesArchive) else of_no_use
+
+
+def _meet(given: Iterable[Given], spans: Sequence[Span]) -> bool:
+    return any(low < end and high > start for _, low, high in given for start, end in spans)
 
 
 @dataclass(slots=True)
@@ -223,7 +240,7 @@ class _Found:
             said.append(left_out)
         if not (said or waveforms) and any(bits & Flag.NOT_FINITE for bits, _, _ in flags):
             said.append(NO_NUMBERS)
-        given = {u: span for u, span in reading.given.items() if span[0] < end and span[1] > begin}
+        given = {url: each for url, each in reading.given.items() if _meet(each, [own])}
         absent = own in reading.absent
         attributes = {
             "format": FORMAT,
@@ -253,7 +270,7 @@ class _Found:
         samples = sum(int(waveform.mask.sum()) for waveform in self.waveforms)
         return Ingested(self.station_day, state, samples, self.detail)
 
-    def lie_over(self, before: Iterable[Waveform], within: Collection[Span]) -> list[Span]:
+    def lie_over(self, before: Iterable[Waveform], within: Collection[Given]) -> list[Span]:
         """Take in what it lacks, in some spans, of earlier waveforms; where that is."""
         now, stays = [*self.waveforms], []
         for below in (beneath(now, old, within) for old in before):
@@ -299,15 +316,11 @@ def _read(source: Archive, trace: TraceId, start_ns: int, end_ns: int) -> Readin
         [*dict.fromkeys([*one.at_large, *two.at_large])],
         sorted({*one.absent, *two.absent}),
         {
-            url: _joined(one.given.get(url, span), two.given.get(url, span))
-            for url, span in {**one.given, **two.given}.items()
+            url: [*one.given.get(url, ()), *two.given.get(url, ())]
+            for url in {**one.given, **two.given}
         },
         {**one.unused, **two.unused},
     )
-
-
-def _joined(one: Span, two: Span) -> Span:
-    return min(one[0], two[0]), max(one[1], two[1])
 
 
 def _waveforms(reading: Reading, station_day: StationDay) -> Iterator[Waveform]:

@@ -6,6 +6,7 @@ sample they are nearest to; what is left of their true time travels along as an 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,9 @@ RATE_TOLERANCE = 1e-6
 
 Told = tuple[str, int, int]
 """What was met, in words, and the span of time that it touches: (words, start ns, end ns)."""
+
+Given = tuple[str, int, int]
+"""A component, Z, N or E, and a span of it: [start ns, end ns)."""
 
 TILTED = "UVW"
 """Three axes that are equally inclined (workers/orientation.py): no use but all together."""
@@ -93,8 +97,8 @@ class Lost:
 class Reading:
     """What an archive holds of one trace over a span.
 
-    inputs: URL -> ETag of every object that was read; given: URL -> [start ns, end ns) of the
-    samples that it gave; unused: and, of those that cannot be read or hold nothing of the trace
+    inputs: URL -> ETag of every object that was read; given: URL -> where it gave
+    samples; unused: and, of those that cannot be read or hold nothing of the trace
     that they are named for, the span that they are named for. flags: (bits of
     `catalog.schema.Flag`, start ns, end ns), what holds over [start, end). detail: problems met of
     the trace, each where; at_large: and those of its objects that are of no trace in particular,
@@ -112,7 +116,7 @@ class Reading:
     lost: Sequence[Lost] = ()
     at_large: Sequence[Told] = ()
     absent: Sequence[tuple[int, int]] = ()
-    given: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    given: Mapping[str, Sequence[Given]] = field(default_factory=dict)
     unused: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -153,10 +157,21 @@ class Waveform:
         return np.rint(total / np.maximum(count, 1)).astype(np.int64)
 
 
-def extent(fragments: Iterable[Fragment]) -> tuple[int, int] | None:
-    """[start ns, end ns) of all of them; None where there are none."""
-    spans = [(fragment.start_ns, fragment.stop_ns) for fragment in fragments]
-    return (min(low for low, _ in spans), max(high for _, high in spans)) if spans else None
+def given_by(fragments: Iterable[Fragment]) -> list[Given]:
+    """What fragments give of Z, N and E; those less than ten minutes apart as one. U, V and W give
+    of all."""
+    spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for one in fragments:
+        for row in COMPONENTS if one.component in TILTED else ALIASES.get(one.component, ""):
+            spans[row].append((one.start_ns, one.stop_ns))
+    found: list[Given] = []
+    for row, each in spans.items():
+        for low, high in sorted(each):
+            if found and found[-1][0] == row and low - found[-1][2] < 600 * NS:
+                found[-1] = row, found[-1][1], max(found[-1][2], high)
+            else:
+                found.append((row, low, high))
+    return found
 
 
 def told(text: str, spans: Iterable[tuple[int, int]]) -> list[Told]:

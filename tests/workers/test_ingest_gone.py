@@ -32,7 +32,7 @@ from tests.workers.ingested import (
     span_of,
 )
 from workers.archives import Holding, verdicts
-from workers.ingest import ingest
+from workers.ingest import Ingested, ingest
 from workers.waveform import Waveform, assemble
 
 START = day_start_ns(DAY)
@@ -447,6 +447,65 @@ def test_a_zarr_of_a_zarr_follows_it(source: str, destination: str, tmp_path: Pa
         (one,) = ingest(archive, open_store(second), DAY, END)
         assert one.state == "written" and not one.detail
         assert_same(archive, opened("zarr", second), 10.0, START, START + DAY_NS)
+
+
+@pytest.mark.parametrize("after", ["page", "cut off"])
+def test_what_becomes_of_a_day_that_was_emptied_is_told(
+    source: str, destination: str, after: str
+) -> None:
+    """It reads as the source does, and each ingest that finds the same says the same."""
+    whole = miniseed(NOISE[:HOUR], START + DAY_NS - 1800 * SECOND, "Z", 10.0)
+    put_day(source, DAY, "Z", whole)
+    put_day(source, LATER, "N", miniseed(NOISE[:HOUR], START + DAY_NS, "N", 10.0))
+    done(source, destination)
+    path = object_of(source, "Z", DAY)
+    path.write_bytes(miniseed(NOISE[:HOUR], START + DAY_NS, "Z", 10.0))
+    assert done(source, destination)[0].samples == 0
+    span = START, START + DAY_NS
+    for body in [PAGE, PAGE + b"again"] if after == "page" else [b"", b"\0" * 700]:
+        path.write_bytes(body)
+        for _ in range(2):
+            assert done(source, destination)[0].state == "unreadable"
+            one, two = opened("sds", source), opened("zarr", destination)
+            assert len(one.read(HH, *span).lost) == len(two.read(HH, *span).lost) == 1
+            assert [each.day for each in two.holdings(DAY, LATER)] == [DAY]
+    path.write_bytes(whole)
+    done(source, destination)
+    assert_same(opened("sds", source), opened("zarr", destination), 10.0, START, START + 2 * DAY_NS)
+
+
+def test_what_another_component_has_no_more_does_not_stay(source: str, destination: str) -> None:
+    """Z goes, and N is another hour's."""
+    for component in "ZN":
+        put_day(source, DAY, component, miniseed(NOISE[:HOUR], START, component, 10.0))
+    assert states(source, destination) == ["written"]
+    object_of(source, "Z", DAY).unlink()
+    later = miniseed(NOISE[:HOUR], START + 7200 * SECOND, "N", 10.0)
+    object_of(source, "N", DAY).write_bytes(later)
+    assert states(source, destination) == ["written"]
+    now = held(destination)
+    assert now.mask.sum(axis=1).tolist() == [HOUR, HOUR, 0] and not now.mask[1, :HOUR].any()
+
+
+def test_an_object_of_any_name_that_is_of_other_days_now_has_not_gone(
+    tmp_path: Path, destination: str
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for k in range(2):
+        body = miniseed(NOISE[:HOUR], START + k * DAY_NS, "Z", 10.0)
+        (folder / f"{k}.mseed").write_bytes(body)
+
+    def come() -> list[Ingested]:
+        return list(ingest(opened("files", str(folder)), open_store(destination), DAY, END))
+
+    assert [one.state for one in come()] == ["written", "written"]
+    later = miniseed(NOISE[:HOUR], START + 2 * DAY_NS, "Z", 10.0)
+    (folder / "0.mseed").write_bytes(later)
+    first, *others = come()
+    assert (first.state, first.samples, len(others)) == ("written", 0, 2)
+    archive = opened("zarr", destination)
+    assert [one.day for one in archive.holdings(DAY, END)] == [LATER, LATER + timedelta(days=1)]
 
 
 def test_who_looked_before_another_wrote_looks_again(

@@ -31,7 +31,16 @@ from workers.decoded import Channel
 from workers.fragments import clip
 from workers.miniseed.body import PIECE
 from workers.miniseed.records import ChannelId
-from workers.waveform import ALIASES, Fragment, Lost, Reading, Told, extent, grid_index
+from workers.waveform import (
+    ALIASES,
+    Fragment,
+    Given,
+    Lost,
+    Reading,
+    Told,
+    given_by,
+    grid_index,
+)
 
 BODY_BYTES = 64_000_000
 """Of objects held whole: a noisy day is 50 MB, and the next one is read for its halo too."""
@@ -162,7 +171,7 @@ class Objects:
         """
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
-        given: dict[str, tuple[int, int]] = {}
+        given: dict[str, list[Given]] = {}
         unused: dict[str, tuple[int, int]] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[Told] = []
@@ -190,9 +199,9 @@ class Objects:
             if named.named and not self._holds(named.key, trace):
                 unused[url] = own
                 gone.add(own)
-            gave = extent(one for channel in found.channels.values() for one in channel.fragments)
-            if gave is not None:
-                given[url] = gave
+            given[url] = given_by(
+                f for channel in found.channels.values() for f in channel.fragments
+            )
             detail += found.detail
             at_large += found.at_large
             for channel in found.channels.values():

@@ -1,8 +1,7 @@
 """What a Zarr store says of a station-day: what it holds, or why it holds nothing.
 
 Objects are put once, and sources change: each verdict that differs from the last is put beside it
-under the next number, and the last one holds. Samples, once there, give way to other samples, or to
-their objects' having none.
+under the next number, and the last one holds.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ _NAME = re.compile(r"(?:(\d{4,})\.)?(samples\.json|unusable\.json|unreadable\.tx
 
 
 class Verdict(NamedTuple):
-    """holds: whether it is of samples, there or not any more. number: -1 of stores from before
-    there were numbers. what: one of the above."""
+    """The later one compares higher. number: -1 of stores from before there were numbers. what:
+    one of the above."""
 
-    holds: bool
     number: int
+    of_samples: bool
     what: str
     name: str
 
@@ -37,9 +36,9 @@ class Verdict(NamedTuple):
 def verdict_named(name: str) -> Verdict | None:
     """The verdict that an object of a station-day is; None where it is something else."""
     if name == "zarr.json":  # of samples, from before there were numbers
-        return Verdict(True, -1, SAMPLES, name)
+        return Verdict(-1, True, SAMPLES, name)
     found = _NAME.fullmatch(name)
-    return found and Verdict(found[2] in (SAMPLES, EMPTIED), int(found[1] or -1), found[2], name)
+    return found and Verdict(int(found[1] or -1), found[2] == SAMPLES, found[2], name)
 
 
 def last_verdict(store: Store, path: str) -> Verdict | None:

@@ -55,14 +55,13 @@ from workers.archives.objects import require_root
 from workers.archives.verdicts import (
     NOTHING,
     UNREADABLE,
-    UNUSABLE,
     Verdict,
     last_verdict,
     verdict_named,
 )
 from workers.decode import BadFormat
 from workers.fragments import offsets_within
-from workers.waveform import Fragment, Lost, Reading, Told, extent, grid_index
+from workers.waveform import Fragment, Given, Lost, Reading, Told, given_by, grid_index
 
 FORMAT = "tidepick-continuous-1"
 
@@ -131,7 +130,7 @@ class ZarrArchive:
         """Only the chunks that the span needs are fetched."""
         fragments: list[Fragment] = []
         inputs: dict[str, str] = {}
-        given: dict[str, tuple[int, int]] = {}
+        given: dict[str, list[Given]] = {}
         unused: dict[str, tuple[int, int]] = {}
         flags: list[tuple[int, int, int]] = []
         detail: list[Told] = []
@@ -152,8 +151,7 @@ class ZarrArchive:
                     for fragment in self.fragments(path, folder, start_ns, end_ns)
                 ]
                 fragments += own
-                if (gave := extent(own)) is not None:
-                    given[url] = gave
+                given[url] = given_by(own)
             except MissingObject:
                 absent.append(span)
             except AccessDenied as error:
@@ -218,8 +216,8 @@ class ZarrArchive:
             raise StoreUnavailable(errno.EIO, f"{url}: {error}") from error
 
 
-def lost_days(store: Store, trace: TraceId) -> set[date]:
-    """Days of which it is said that nothing could be read or used."""
+def days_said(store: Store, trace: TraceId, *what: str) -> set[date]:
+    """Days of which one of these verdicts holds."""
     last: dict[date, Verdict] = {}
     for entry in store.list(f"{trace}/"):
         found = _trace_day(entry.key)
@@ -227,7 +225,7 @@ def lost_days(store: Store, trace: TraceId) -> set[date]:
         if found and verdict:
             day = found[0].day
             last[day] = max(verdict, last.get(day, verdict))
-    return {day for day, verdict in last.items() if verdict.what in (UNREADABLE, UNUSABLE)}
+    return {day for day, verdict in last.items() if verdict.what in what}
 
 
 def _trace_day(key: str) -> tuple[StationDay, str] | None:
@@ -257,7 +255,8 @@ def attributes_of(marker: bytes, url: str) -> dict[str, Any]:
             "detail": [str(text) for text in attributes["detail"]],
             "inputs": {str(key): str(etag) for key, etag in attributes["inputs"].items()},
             "given": {
-                str(k): (int(a), int(b)) for k, (a, b) in attributes.get("given", {}).items()
+                str(url): [(str(row), int(low), int(high)) for row, low, high in each]
+                for url, each in attributes.get("given", {}).items()
             },
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
