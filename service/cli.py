@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tidepick: interrupted", file=sys.stderr)
         return INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, terminated)
+        signal.signal(signal.SIGTERM, terminated or signal.SIG_DFL)  # None: not set by Python
 
 
 def in_one_line(text: str) -> str:

@@ -19,7 +19,6 @@ from workers.archives.archive import Archive, TooMuch
 from workers.archives.files import FilesArchive
 from workers.archives.stations import StationDayArchive, unversioned
 from workers.archives.verdicts import (
-    EMPTIED,
     EMPTY,
     SAMPLES,
     UNREADABLE,
@@ -179,7 +178,7 @@ def _again(
     if not found.waveforms:
         if not found.is_nothing:
             return left_alone, None
-        return replace(found.ingested("written"), detail=NONE_LEFT), (EMPTIED, b"")
+        return replace(found.ingested("written"), detail=NONE_LEFT), (EMPTY, b"")
     kept = {
         name: old
         for name, old in before.items()
@@ -194,9 +193,7 @@ def _again(
 def _elsewhere(source: Archive) -> Set[str]:
     """URLs of objects that can be read, whichever days and traces they hold by now: where names
     tell none, an object that changes may leave a day behind."""
-    if not isinstance(source, FilesArchive):
-        return set()
-    return {source.store.url_of(key) for key, entry in source.index.items() if "spans" in entry}
+    return source.readable if isinstance(source, FilesArchive) else frozenset()
 
 
 def _looked_at_again(source: Archive) -> Sequence[str]:

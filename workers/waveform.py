@@ -97,15 +97,15 @@ class Lost:
 class Reading:
     """What an archive holds of one trace over a span.
 
-    inputs: URL -> ETag of every object that was read; given: URL -> where it gave
-    samples; unused: and, of those that cannot be read or hold nothing of the trace
-    that they are named for, the span that they are named for. flags: (bits of
-    `catalog.schema.Flag`, start ns, end ns), what holds over [start, end). detail: problems met of
-    the trace, each where; at_large: and those of its objects that are of no trace in particular,
-    which no outcome rests on. repairs: ns, one for each record that was skipped or equals another.
-    lost: objects that would have had a share in it (workers/losses.py says what that costs).
-    absent: [start ns, end ns) of each day, of those whose objects may reach into the span, of which
-    no object is there, or one that has nothing of the trace; none where names tell no day.
+    inputs: URL -> ETag of every object that was read; given: where each gave samples; unused: of
+    those that cannot be read, or hold nothing of the trace that they are named for, the span that
+    they are named for. flags: (bits of `catalog.schema.Flag`, start ns, end ns), what holds over
+    [start, end). detail: problems met of the trace, each where; at_large: and those of its objects
+    that are of no trace in particular, which no outcome rests on. repairs: ns, one for each record
+    that was skipped or equals another. lost: objects that would have had a share in it
+    (workers/losses.py says what that costs). absent: [start ns, end ns) of each day, of those whose
+    objects may reach into the span, of which no object is there, or one that has nothing of the
+    trace; none where names tell no day.
     """
 
     fragments: Sequence[Fragment]

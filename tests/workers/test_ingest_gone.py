@@ -542,7 +542,9 @@ def test_a_verdict_is_passed_once_after_another(destination: str) -> None:
     assert [one.key for one in store.list()] == ["day/0000.unreadable.txt", "day/0001.samples.json"]
 
 
-@pytest.mark.parametrize("field", [{"flags": [1]}, {"repairs": [None]}, {"given": {"a": 1}}])
+@pytest.mark.parametrize(
+    "field", [{"flags": [1]}, {"repairs": [None]}, {"given": {"a": [["Q", 0, 1]]}}]
+)
 def test_a_verdict_that_makes_no_sense_is_bad_format(
     source: str, destination: str, field: dict[str, Any]
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import date, timedelta
 from typing import Any
 
@@ -37,6 +37,7 @@ class FilesArchive:
         self._pattern = glob_pattern(config.pattern)
         self._objects = Objects(self.store)
         self._index: Index | None = None
+        self._readable: frozenset[str] | None = None
         self._versions: dict[str, int] = {}
         self._by_trace: dict[TraceId, list[NamedObject]] = {}
 
@@ -61,12 +62,21 @@ class FilesArchive:
     @index.setter
     def index(self, index: Index) -> None:
         self._index = index
+        self._readable = None
         self._by_trace = {}
         for key, entry in index.items():
             for trace, start, end in entry.get("spans", ()):
                 codes = TraceId.parse(trace)
                 held = NamedObject(key, start, end, codes, claim="when it was looked into held")
                 self._by_trace.setdefault(codes, []).append(held)
+
+    @property
+    def readable(self) -> Set[str]:
+        """URLs of the objects that hold a waveform."""
+        if self._readable is None:
+            of_use = (key for key, entry in self.index.items() if "spans" in entry)
+            self._readable = frozenset(map(self.store.url_of, of_use))
+        return self._readable
 
     @property
     def unreadable(self) -> Mapping[str, str]:

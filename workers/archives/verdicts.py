@@ -11,16 +11,11 @@ from typing import NamedTuple
 
 from catalog.store import Store
 
-SAMPLES, EMPTIED = "samples.json", "emptied"
-"""There are samples: attributes. There were samples, which their objects do not have any more."""
+SAMPLES, UNUSABLE, UNREADABLE, EMPTY = "samples.json", "unusable.json", "unreadable.txt", "empty"
+"""There are samples: attributes. None of what was read can be used: the same. The source could not
+be read: why; the day is lost to those beside it too. There is nothing any more."""
 
-UNUSABLE, UNREADABLE, EMPTY = "unusable.json", "unreadable.txt", "empty"
-"""None of what was read can be used: attributes. The source could not be read: why; the day is
-lost to those beside it too. There is nothing any more."""
-
-NOTHING = (EMPTY, EMPTIED)
-
-_NAME = re.compile(r"(?:(\d{4,})\.)?(samples\.json|unusable\.json|unreadable\.txt|empty|emptied)")
+_NAME = re.compile(r"(?:(\d{4,})\.)?(samples\.json|unusable\.json|unreadable\.txt|empty)")
 
 
 class Verdict(NamedTuple):

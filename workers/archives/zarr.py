@@ -7,7 +7,7 @@
             it has none), absent, flags, detail, at_large and repairs (as of a Reading)
         0000.unusable.json  where none of what was read can be used: the same
         0000.unreadable.txt where the source could not be read: why
-        0000.empty          where there is nothing any more; 0000.emptied, where there were samples
+        0000.empty          where there is nothing any more
     NET.STA.LOC.BAND/YYYY-MM-DD/WRITING/100Hz/     attributes: rate, start (grid index),
         components, samples (of each component)
         data      int32 or float32 (component, time), zero where masked; one shard object
@@ -53,7 +53,7 @@ from catalog.store import AccessDenied, LocalStore, MissingObject, Store, StoreU
 from workers.archives.archive import MOST_SAMPLES, Holding, TooMuch, version_of
 from workers.archives.objects import require_root
 from workers.archives.verdicts import (
-    NOTHING,
+    EMPTY,
     UNREADABLE,
     Verdict,
     last_verdict,
@@ -123,7 +123,7 @@ class ZarrArchive:
                 if verdict := verdict_named(rest):
                     verdicts[station_day] = max(verdict, verdicts.get(station_day, verdict))
             for one in sorted(verdicts):
-                if verdicts[one].what not in NOTHING:
+                if verdicts[one].what != EMPTY:
                     yield Holding(one.trace, one.day, *sizes[one])
 
     def read(self, trace: TraceId, start_ns: int, end_ns: int) -> Reading:
@@ -186,7 +186,7 @@ class ZarrArchive:
         Raises MissingObject, and BadFormat where there was a day that could not be read.
         """
         last, url = last_verdict(self.store, path), self.store.url_of(path)
-        if last is None or last.what in NOTHING:
+        if last is None or last.what == EMPTY:
             raise MissingObject(errno.ENOENT, f"not ingested: {url}")
         body, etag = self.store.fetch(f"{path}/{last.name}")
         if last.what == UNREADABLE:
@@ -255,13 +255,18 @@ def attributes_of(marker: bytes, url: str) -> dict[str, Any]:
             "detail": [str(text) for text in attributes["detail"]],
             "inputs": {str(key): str(etag) for key, etag in attributes["inputs"].items()},
             "given": {
-                str(url): [(str(row), int(low), int(high)) for row, low, high in each]
+                str(url): [(_component(row), int(low), int(high)) for row, low, high in each]
                 for url, each in attributes.get("given", {}).items()
             },
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadFormat(url, f"not a station-day written by `tidepick ingest`: {error}") from error
     return {**attributes, **told}
+
+
+def _component(name: Any) -> str:
+    """Raises ValueError where it is none."""
+    return COMPONENTS[COMPONENTS.index(name)]
 
 
 def _read_rate(arrays: zarr.Group, start_ns: int, end_ns: int, url: str) -> list[Fragment]:
